@@ -1,0 +1,1 @@
+//! Configuration: the nats.conf language, the option table and their layers.

@@ -1,0 +1,3 @@
+//! Midge: a NATS server as a library.
+pub mod config;
+pub mod logging;

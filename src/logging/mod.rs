@@ -1,0 +1,1 @@
+//! Log output: the subscriber that the binary installs.

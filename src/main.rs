@@ -1,0 +1,2 @@
+//! The `midge` binary.
+fn main() {}

@@ -1,0 +1,98 @@
+//! The texts of `--help` and `--help_tls`.
+
+use std::fmt::Write as _;
+
+use super::Program;
+use super::flags::{FLAGS, Flag};
+use crate::config::options::row::Section;
+
+/// Column at which the explanations start.
+const COLUMN: usize = 37;
+/// Longest line.
+const WIDTH: usize = 110;
+
+/// The text of `--help`.
+pub(super) fn text(program: Program) -> String {
+    let mut text = format!("\nUsage: {} [options]\n", program.name());
+    let mut section: Option<Section> = None;
+    for flag in FLAGS.iter().filter(|flag| !flag.hidden) {
+        if section != Some(flag.section) {
+            section = Some(flag.section);
+            let title = if flag.section == Section::Other {
+                "Common"
+            } else {
+                flag.section.title()
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{title} Options:\n");
+        }
+        append(&mut text, flag);
+    }
+    let _ = write!(
+        text,
+        "\nFlags take one dash or two, and their value behind a blank or '='.\n\
+         Every option can be set in the configuration file, by an environment variable such as\n\
+         MIDGE_MAX_PAYLOAD, by -C max_payload=2MB and many by a flag; the later one wins.\n"
+    );
+    text
+}
+
+/// `-p, --port <port>`: one letter takes one dash, a word takes two.
+pub(super) fn spelling(flag: &Flag) -> String {
+    let dashed = |name: &&str| {
+        if name.len() < 3 || name.to_uppercase() == **name {
+            format!("-{name}")
+        } else {
+            format!("--{name}")
+        }
+    };
+    let names: Vec<String> = flag.names.iter().map(dashed).collect();
+    let mut spelling = names.join(", ");
+    if !flag.value_name.is_empty() {
+        spelling.push(' ');
+        spelling.push_str(flag.value_name);
+    }
+    spelling
+}
+
+/// The explanation with the default.
+pub(super) fn explanation(flag: &Flag) -> String {
+    let sentence = flag.document.trim_end_matches('.');
+    match flag.default {
+        "" | "0" | "false" => sentence.to_owned(),
+        default => format!("{sentence} (default: {})", default.trim_matches('"')),
+    }
+}
+
+fn append(text: &mut String, flag: &Flag) {
+    let spelling = spelling(flag);
+    let indent = if spelling.starts_with("--") { 8 } else { 4 };
+    let mut line = format!("{:indent$}{spelling}", "");
+    if line.len() >= COLUMN {
+        text.push_str(&line);
+        text.push('\n');
+        line.clear();
+    }
+    let _ = write!(line, "{:width$}", "", width = COLUMN - line.len());
+    let mut used = false;
+    for word in explanation(flag).split(' ') {
+        if used && line.len() + 1 + word.len() > WIDTH {
+            text.push_str(&line);
+            text.push('\n');
+            line = " ".repeat(COLUMN);
+            used = false;
+        }
+        if used {
+            line.push(' ');
+        }
+        line.push_str(word);
+        used = true;
+    }
+    text.push_str(&line);
+    text.push('\n');
+}
+
+/// The text of `--help_tls`.
+pub(super) fn tls() -> String {
+    crate::config::options::tls::help()
+}

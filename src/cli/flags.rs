@@ -70,7 +70,7 @@ pub(super) static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
     flags.extend(
         options
             .iter()
-            .filter(|option| !option.about.flags.is_empty())
+            .filter(|option| !option.flags().is_empty())
             .map(from_option),
     );
     for flag in &mut flags {
@@ -246,7 +246,7 @@ fn from_option(option: &table::Listed) -> Flag {
         | Kind::Mixed => Takes::Text,
     };
     Flag {
-        names: about.flags,
+        names: option.flags(),
         takes,
         value_name: about.value_name,
         meaning: Meaning::Sets(option.path.clone()),
@@ -303,9 +303,11 @@ impl Given {
 
     /// All values.
     pub(super) fn texts(&self, action: Action) -> impl DoubleEndedIterator<Item = &str> {
-        self.of(action).filter_map(|given| match &given.value {
-            Value::Text(text) => Some(text.as_str()),
-            _ => None,
+        self.of(action).filter_map(|given| {
+            let Value::Text(text) = &given.value else {
+                return None;
+            };
+            Some(text.as_str())
         })
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use super::Program;
 use super::flags::{FLAGS, Flag};
 use crate::config::options::row::Section;
+use crate::config::options::table;
+use crate::config::options::tls::{CIPHER_SUITES, CURVES};
 
 /// Column at which the explanations start.
 const COLUMN: usize = 37;
@@ -94,5 +96,36 @@ fn append(text: &mut String, flag: &Flag) {
 
 /// The text of `--help_tls`.
 pub(super) fn tls() -> String {
-    crate::config::options::tls::help()
+    let mut text = String::from(TLS_HELP);
+    let missing = table::list()
+        .into_iter()
+        .find(|option| option.path == ["tls"]);
+    if let Some(reason) = missing.and_then(|option| option.missing) {
+        let _ = writeln!(
+            text,
+            "\nIt is not supported by this version of Midge: {reason}."
+        );
+    }
+    let _ = writeln!(text, "\nCipher suites, by the names of the IANA:");
+    for (name, weak) in CIPHER_SUITES {
+        let remark = if weak { "  (known to be weak)" } else { "" };
+        let _ = writeln!(text, "    {name}{remark}");
+    }
+    let _ = writeln!(text, "\nKey exchange groups, for curve_preferences:");
+    for name in CURVES {
+        let _ = writeln!(text, "    {name}");
+    }
+    text
 }
+
+const TLS_HELP: &str = r#"
+TLS for clients is set up in the tls block of the configuration file:
+
+    tls {
+        cert_file: "/etc/midge/server-cert.pem"
+        key_file:  "/etc/midge/server-key.pem"
+        # Ask clients for a certificate from one of these authorities:
+        ca_file:   "/etc/midge/ca.pem"
+        verify:    true
+    }
+"#;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::value::{Node, Table, Value};
 
 /// `sha256:` and 64 hexadecimal digits.
-pub fn digest(table: &Table) -> String {
+pub(super) fn digest(table: &Table) -> String {
     let mut json = String::new();
     write_table(&mut json, table);
     json.push('\n');

@@ -190,7 +190,7 @@ pub fn parse_flag_integer(text: &str) -> Result<i64, NumberMistake> {
         None if lower.len() > 1 && lower.starts_with('0') => {
             (lower.get(1..).unwrap_or_default().to_owned(), 8)
         }
-        None => (lower.clone(), 10),
+        None => (lower, 10),
     };
     let body = remove_separators(&body, radix != 10)?;
     if body.is_empty() || !body.chars().all(|c| c.is_digit(radix)) {

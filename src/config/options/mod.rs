@@ -6,19 +6,24 @@
 pub mod accounts;
 pub mod authorization;
 pub mod cluster;
+pub(crate) mod links;
+pub mod mappings;
+pub mod permissions;
 pub(crate) mod read;
 pub mod row;
 pub mod table;
 pub mod tls;
+pub mod users;
 pub(crate) mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use accounts::{Account, Mapping};
+use accounts::Account;
 use authorization::Authorization;
 use cluster::Cluster;
+use mappings::Mapping;
 use tls::Tls;
 
 /// The port clients connect to by default.

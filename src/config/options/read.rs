@@ -386,3 +386,15 @@ pub(crate) fn names<T>(
     }
     Some(found)
 }
+
+/// A number from 0 to 100, as an integer or as a string with or without `%`.
+pub(crate) fn percentage(node: &Node) -> Option<u8> {
+    let number = if let Value::Integer(number) = node.value {
+        number
+    } else if let Value::Text(text) = &node.value {
+        text.strip_suffix('%').unwrap_or(text).parse().ok()?
+    } else {
+        return None;
+    };
+    u8::try_from(number).ok().filter(|percent| *percent <= 100)
+}

@@ -146,7 +146,7 @@ pub struct About {
     /// When a change takes effect.
     pub reload: Reload,
     /// The options of the block, if it is one.
-    pub children: fn() -> Vec<&'static About>,
+    pub children: fn() -> Vec<&'static Self>,
 }
 
 impl About {
@@ -171,13 +171,8 @@ pub(crate) struct Row<T> {
 }
 
 impl<T> Row<T> {
-    pub(crate) const fn new(
-        key: &'static str,
-        kind: Kind,
-        default: &'static str,
-        document: &'static str,
-        store: Store<T>,
-    ) -> Self {
+    /// An option that changes nothing until it is told how to be stored.
+    pub(crate) const fn new(key: &'static str, kind: Kind, default: &'static str) -> Self {
         let about = About {
             key,
             aliases: &[],
@@ -186,13 +181,26 @@ impl<T> Row<T> {
             kind,
             default,
             example: "",
-            document,
+            document: "",
             section: Section::Other,
             support: Support::Supported,
             reload: Reload::Restart,
             children: Vec::new,
         };
-        Self { about, store }
+        Self {
+            about,
+            store: |_, _, _| {},
+        }
+    }
+
+    pub(crate) const fn document(mut self, document: &'static str) -> Self {
+        self.about.document = document;
+        self
+    }
+
+    pub(crate) const fn store(mut self, store: Store<T>) -> Self {
+        self.store = store;
+        self
     }
 
     pub(crate) const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {

@@ -1,6 +1,7 @@
 //! What options must fulfil together.
 
-use super::authorization::{DEFAULT_AUTHENTICATION_TIMEOUT, Identity, User, refuse_duplicates};
+use super::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
+use super::users::{Identity, User, refuse_duplicates};
 use super::{DISCOURAGED_PAYLOAD_BYTES, Options};
 use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::config::units::format_duration;
@@ -15,6 +16,8 @@ pub(crate) fn validate(options: &Options, tree: &Table, problems: &mut Problems)
         options.authorization.users.iter().chain(accounts)
     };
     refuse_duplicates(users(), problems);
+    refuse_user_with_accounts(options, problems);
+    super::links::check(&options.accounts, problems);
     // With mistakes in the list of users, the one looked for may be among them.
     if problems.errors.is_empty() {
         check_no_auth_user(
@@ -51,6 +54,29 @@ impl Options {
             .timeout
             .or_else(with_tls)
             .unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT)
+    }
+}
+
+/// Users of accounts and a single user or token exclude each other; the command line overrides.
+fn refuse_user_with_accounts(options: &Options, problems: &mut Problems) {
+    let Some(user) = options
+        .accounts
+        .iter()
+        .find_map(|account| account.users.first())
+    else {
+        return;
+    };
+    let of_flags = |flag: &super::super::FlagValue| flag.path.first() == Some(&"authorization");
+    if options.layers.flags.iter().any(of_flags) {
+        return;
+    }
+    let single = [
+        (options.authorization.user.is_some(), "a single user"),
+        (options.authorization.token.is_some(), "a token"),
+    ];
+    for (_, what) in single.iter().filter(|(given, _)| *given) {
+        let message = format!("cannot have both {what} and users of accounts");
+        problems.error(Diagnostic::new(&user.place, message).fix("keep one of them"));
     }
 }
 

@@ -426,7 +426,7 @@ fn is_size_suffix(c: char) -> bool {
 }
 
 fn ends_number(c: char) -> bool {
-    is_blank(c) || is_line_end(c) || c.is_ascii_digit() || matches!(c, '}' | ']' | ',' | ';')
+    is_blank(c) || is_line_end(c) || matches!(c, '}' | ']' | ',' | ';')
 }
 
 fn ends_bare_string(c: char) -> bool {

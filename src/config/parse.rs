@@ -310,7 +310,7 @@ impl Reader<'_, '_, '_> {
     fn top_entry(&mut self, braces: usize) -> Result<(), Fault> {
         self.refuse_lone_slash()?;
         self.entry(false)?;
-        self.end_of_entry(|c| braces == 0 && c == '}')
+        self.end_of_entry(false, |c| braces == 0 && c == '}')
     }
 
     /// A `/` that starts no comment cannot start a key.
@@ -325,7 +325,11 @@ impl Reader<'_, '_, '_> {
 
     /// What may follow a value: a line end, `,` `;` or a comment. `swallows` says what else is
     /// taken; a closing brace that is not taken stays for the caller.
-    fn end_of_entry(&mut self, swallows: impl Fn(char) -> bool) -> Result<(), Fault> {
+    fn end_of_entry(
+        &mut self,
+        in_block: bool,
+        swallows: impl Fn(char) -> bool,
+    ) -> Result<(), Fault> {
         loop {
             self.cursor.take_while(is_blank);
             if self.cursor.skip_comment() {
@@ -339,8 +343,12 @@ impl Reader<'_, '_, '_> {
                     self.cursor.next();
                     return Ok(());
                 }
+                // nats-server takes a slash for a separator in a block, and for a blank around it.
                 Some('/') => {
                     self.cursor.next();
+                    if in_block {
+                        return Ok(());
+                    }
                 }
                 _ => {
                     let found = self.cursor.describe_next();
@@ -492,7 +500,9 @@ impl Reader<'_, '_, '_> {
                     return Ok(());
                 }
                 Some(_) => {
-                    let entry = self.entry(true).and_then(|()| self.end_of_entry(|_| false));
+                    let entry = self
+                        .entry(true)
+                        .and_then(|()| self.end_of_entry(true, |_| false));
                     self.recover(entry);
                 }
             }
@@ -577,7 +587,7 @@ impl Reader<'_, '_, '_> {
             return Err(self.cursor.fault("the value starts with a line end"));
         }
         let node = self.value(None)?;
-        self.end_of_entry(|c| c == '}')?;
+        self.end_of_entry(false, |c| c == '}')?;
         self.skip_separators();
         if self.cursor.peek().is_some() {
             return Err(self.cursor.fault("more than one value"));

@@ -225,7 +225,7 @@ pub(crate) fn duration(
                 "invalid use of field {:?}: {} should be converted to a duration",
                 entry.key, entry.key
             );
-            let fix = format!("write \"{seconds}s\"");
+            let fix = format!("write \"{seconds}s\"; minutes need quotes, as in \"1m\"");
             problems.deprecated(Diagnostic::new(entry.place(), message).fix(fix));
             match u64::try_from(*seconds) {
                 Ok(seconds) => Ok(Duration::from_secs(seconds)),

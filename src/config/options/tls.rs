@@ -255,12 +255,26 @@ pub(crate) static TLS: &[Row<TlsDraft>] = &[
             set(&mut d.tls.connection_rate_limit, limit);
         }),
     option("ocsp_peer", Kind::Mixed, "false")
-        .missing("asking the certificate's authority whether it is revoked is not built yet"),
-    option("cert_store", Kind::Text, "").missing(WINDOWS_ONLY),
-    option("cert_match_by", Kind::Text, "").missing(WINDOWS_ONLY),
-    option("cert_match", Kind::Text, "").missing(WINDOWS_ONLY),
-    option("ca_certs_match", Kind::Texts, "").missing(WINDOWS_ONLY),
-    option("cert_match_skip_invalid", Kind::Boolean, "").missing(WINDOWS_ONLY),
+        .document("Ask the authority of a client's certificate whether it was revoked.")
+        .missing("asking authorities about certificates is not built yet"),
+    option("cert_store", Kind::Text, "")
+        .document("Certificate store of Windows to use.")
+        .example("WindowsCurrentUser")
+        .missing(WINDOWS_ONLY),
+    option("cert_match_by", Kind::Text, "")
+        .document("What the certificate is looked for by in the store.")
+        .example("Subject")
+        .missing(WINDOWS_ONLY),
+    option("cert_match", Kind::Text, "")
+        .document("What the certificate is looked for with in the store.")
+        .example("example.com")
+        .missing(WINDOWS_ONLY),
+    option("ca_certs_match", Kind::Texts, "[]")
+        .document("What authorities are looked for with in the store.")
+        .missing(WINDOWS_ONLY),
+    option("cert_match_skip_invalid", Kind::Boolean, "false")
+        .document("Pass over certificates in the store that are not valid now.")
+        .missing(WINDOWS_ONLY),
 ];
 
 const fn option(key: &'static str, kind: Kind, default: &'static str) -> Row<TlsDraft> {

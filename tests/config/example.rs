@@ -107,9 +107,15 @@ fn shows_values_that_are_taken() {
 /// An option that cannot stand alone is complained about for the others, not for itself.
 fn only_lacks_others(mistakes: &str) -> bool {
     mistakes.lines().all(|mistake| {
-        ["requires", "missing '", "not defined", "must be that of"]
-            .iter()
-            .any(|text| mistake.contains(text))
+        [
+            "requires",
+            "missing '",
+            "no such file or directory",
+            "not defined",
+            "must be that of",
+        ]
+        .iter()
+        .any(|text| mistake.contains(text))
     })
 }
 

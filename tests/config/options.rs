@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use midge::config::options::WriteTimeout;
 use midge::config::options::accounts::{ResponseType, Sampling, Sharing};
 use midge::config::options::cluster::Compression;
 use midge::config::options::tls::{HandshakeFirst, TlsVersion};
 use midge::config::options::users::{ConnectionType, Identity};
-use midge::config::options::WriteTimeout;
 use midge::config::{Options, Secret};
 
 use crate::oracle::{load_file_unsupported, nats_server, test_with_nats_server, write};

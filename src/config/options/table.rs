@@ -177,13 +177,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["logfile_size_limit"])
         .flags(&["log_size_limit"], "<bytes>")
         .section(Section::Logging)
-        .live()
         .store(|o, e, p| set(&mut o.log.size_limit, unlimited_unless_positive(e, p))),
     option("log_max_num", Kind::Integer, "0")
         .document("Renamed log files to keep; 0 keeps all.")
         .aliases(&["logfile_max_num"])
         .section(Section::Logging)
-        .live()
         .store(|o, e, p| set(&mut o.log.max_files, unlimited_unless_positive(e, p))),
     option("syslog", Kind::Boolean, "false")
         .document("Log to the system's syslog.")
@@ -287,8 +285,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         "default",
     )
     .document(
-        "What follows when a write takes longer: close the connection, or retry as long \
-             as bytes get through; by default clients are closed.",
+        "What follows when a write takes longer: close, or retry; by default clients are closed.",
     )
     .section(Section::Limits)
     .store(|o, e, p| {

@@ -1,3 +1,5 @@
 //! Midge: a NATS server as a library.
 pub mod config;
 pub mod logging;
+pub mod process;
+pub mod signals;

@@ -4,6 +4,7 @@
 //! `SUB foo.*`: its wildcards are then tokens like any other, which a `*` or `>` of the set covers.
 
 use super::pattern;
+use crate::subject;
 
 /// Filters as a trie of tokens.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +55,12 @@ impl FilterSet {
             queue: queue.map(Into::into),
         };
         let mut node = &mut self.root;
-        let mut tokens = pattern::tokens(filter).peekable();
+        let mut tokens = subject::tokens(filter).peekable();
         let end = loop {
             let Some(token) = tokens.next() else {
                 break &mut node.end;
             };
-            if pattern::is_tail(token) && tokens.peek().is_none() {
+            if subject::is_tail(token) && tokens.peek().is_none() {
                 break node.tail.get_or_insert_default();
             }
             node = node.child(token);
@@ -76,7 +77,7 @@ impl FilterSet {
     /// empty token is in no set.
     pub(super) fn find(&self, subject: &[u8], queue: Option<&[u8]>) -> Found {
         let mut found = Found::default();
-        if pattern::tokens(subject).all(|token| !token.is_empty()) {
+        if subject::tokens(subject).all(|token| !token.is_empty()) {
             self.root.collect(Some(subject), queue, &mut found);
         }
         found
@@ -105,7 +106,7 @@ impl FilterSet {
 
 impl Node {
     fn child(&mut self, token: &[u8]) -> &mut Self {
-        if pattern::is_star(token) {
+        if subject::is_star(token) {
             return self.star.get_or_insert_default();
         }
         let place = match self
@@ -158,7 +159,7 @@ impl End {
 
 /// Whether a permission for the group `allowed` speaks of the group `queue`: by its very name, or as a pattern.
 fn queue_matches(allowed: &[u8], queue: &[u8]) -> bool {
-    allowed == queue || (pattern::has_wildcard(allowed) && pattern::covers(allowed, queue))
+    allowed == queue || (subject::has_wildcard(allowed) && pattern::covers(allowed, queue))
 }
 
 #[cfg(test)]
@@ -253,7 +254,7 @@ mod tests {
             let mut expected = Found::default();
             for (filter, group) in &members {
                 set.insert(filter.as_bytes(), group.as_deref().map(str::as_bytes));
-                if !pattern::matches(filter.as_bytes(), subject.as_bytes()) {
+                if !subject::matches(filter.as_bytes(), subject.as_bytes()) {
                     continue;
                 }
                 match (group, &queue) {

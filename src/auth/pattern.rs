@@ -1,9 +1,6 @@
 //! How filters relate to each other, which permissions ask and routing does not.
 
-/// The tokens of a subject or filter, empty ones included.
-pub(super) fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
-    subject.split(|&byte| byte == b'.')
-}
+use crate::subject::{is_star, is_tail, tokens};
 
 /// The first token, and what follows its separator if there is one.
 pub(super) fn split_token(subject: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -11,34 +8,6 @@ pub(super) fn split_token(subject: &[u8]) -> (&[u8], Option<&[u8]>) {
         Some((token, rest)) => (token, rest.get(1..)),
         None => (subject, None),
     }
-}
-
-pub(super) fn is_star(token: &[u8]) -> bool {
-    token == b"*"
-}
-
-pub(super) fn is_tail(token: &[u8]) -> bool {
-    token == b">"
-}
-
-fn is_wildcard(token: &[u8]) -> bool {
-    is_star(token) || is_tail(token)
-}
-
-/// Whether any token is a wildcard.
-pub(super) fn has_wildcard(filter: &[u8]) -> bool {
-    tokens(filter).any(is_wildcard)
-}
-
-/// Whether a permission may name this filter: no empty token, no blank, `>` only at the end.
-pub(super) fn is_valid(filter: &[u8]) -> bool {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0c');
-    let mut after_tail = false;
-    tokens(filter).all(|token| {
-        let valid = !after_tail && !token.is_empty() && !token.iter().any(blank);
-        after_tail = is_tail(token);
-        valid
-    })
 }
 
 /// Whether `filter` wants every subject that `other` wants. A queue group's name counts as a filter here.
@@ -77,27 +46,10 @@ pub(super) fn overlap(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// Whether the filter holds for a subject whose wildcards are ordinary tokens. The slow obvious way, for tests.
-#[cfg(test)]
-pub(super) fn matches(filter: &[u8], subject: &[u8]) -> bool {
-    let mut rest = tokens(subject);
-    for wanted in tokens(filter) {
-        let Some(token) = rest.next() else {
-            return false;
-        };
-        if is_tail(wanted) {
-            return true;
-        }
-        if !is_star(wanted) && wanted != token {
-            return false;
-        }
-    }
-    rest.next().is_none()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject::{is_valid_filter, matches};
 
     /// Every filter of up to three tokens over a small alphabet, and every subject of up to four: enough to see
     /// each difference that `>` can make.
@@ -118,7 +70,7 @@ mod tests {
     fn relations_agree_with_the_subjects_they_speak_of() {
         let filters: Vec<String> = all(&["a", "b", "*", ">"], 3)
             .into_iter()
-            .filter(|filter| is_valid(filter.as_bytes()))
+            .filter(|filter| is_valid_filter(filter.as_bytes()))
             .collect();
         // A token that no filter names stands for all the others.
         let subjects = all(&["a", "b", "z"], 4);
@@ -147,16 +99,6 @@ mod tests {
             }
         }
         assert!(filters.len() > 30);
-    }
-
-    #[test]
-    fn validity() {
-        for good in ["a", "a.b", "*", ">", "a.>", "foo*", "a.b>c"] {
-            assert!(is_valid(good.as_bytes()), "{good}");
-        }
-        for bad in ["", ".", "a.", "a..b", ">.a", "a b", "a\t"] {
-            assert!(!is_valid(bad.as_bytes()), "{bad}");
-        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter_set::FilterSet;
-use super::pattern;
+use crate::subject;
 
 /// The subjects that one direction allows and denies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Permissions {
         queue: Option<&[u8]>,
     ) -> Option<DeliveryFilter> {
         let deny = self.subscribe.deny.as_ref();
-        let wide = pattern::has_wildcard(filter);
+        let wide = subject::has_wildcard(filter);
         let partly_denied =
             (wide || queue.is_some()) && deny.is_some_and(|deny| deny.overlaps(filter));
         let allow = self.subscribe.allow.as_ref();
@@ -173,7 +173,7 @@ impl Direction {
         let mut collect = |list: &'static str, entries: &[String]| {
             let mut set = FilterSet::default();
             for entry in entries {
-                if pattern::is_valid(entry.as_bytes()) {
+                if subject::is_valid_filter(entry.as_bytes()) {
                     set.insert(entry.as_bytes(), None);
                 } else {
                     errors.push(format!(
@@ -236,15 +236,15 @@ impl Direction {
 /// Takes a subscribe permission apart into filter and queue group.
 fn split_queue(entry: &str) -> Result<(&str, Option<&str>), String> {
     let invalid = |subject: &str| format!("subject {subject:?} is not a valid subject");
-    if pattern::is_valid(entry.as_bytes()) {
+    if subject::is_valid_filter(entry.as_bytes()) {
         return Ok((entry, None));
     }
     let mut words = entry.split_whitespace();
     match (words.next(), words.next(), words.next()) {
-        (Some(filter), Some(_), None) if !pattern::is_valid(filter.as_bytes()) => {
+        (Some(filter), Some(_), None) if !subject::is_valid_filter(filter.as_bytes()) => {
             Err(invalid(filter))
         }
-        (Some(_), Some(queue), None) if !pattern::is_valid(queue.as_bytes()) => {
+        (Some(_), Some(queue), None) if !subject::is_valid_filter(queue.as_bytes()) => {
             Err(format!("queue {queue:?} is not a valid queue"))
         }
         (Some(filter), Some(queue), None) => Ok((filter, Some(queue))),

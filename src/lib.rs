@@ -1,4 +1,5 @@
 //! Midge: a NATS server as a library.
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;

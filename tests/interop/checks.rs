@@ -45,12 +45,23 @@ pub(crate) const EVERY_CLIENT: &[&str] = &[
 pub(crate) const PYTHON: &[&str] = &["verbose", "pedantic", "pending", "round-trip-time"];
 
 /// `@nats-io/transport-node` also has verbose and pedantic connections and requests with many replies.
-pub(crate) const NODE: &[&str] =
-    &["verbose", "pedantic", "pending", "round-trip-time", "request-many", "statistics"];
+pub(crate) const NODE: &[&str] = &[
+    "verbose",
+    "pedantic",
+    "pending",
+    "round-trip-time",
+    "request-many",
+    "statistics",
+];
 
 /// The C client also has verbose and pedantic connections and its own statistics.
-pub(crate) const C: &[&str] =
-    &["verbose", "pedantic", "pending", "round-trip-time", "statistics"];
+pub(crate) const C: &[&str] = &[
+    "verbose",
+    "pedantic",
+    "pending",
+    "round-trip-time",
+    "statistics",
+];
 
 /// `async-nats` speaks neither verbose nor pedantic; it counts what it moved.
 pub(crate) const RUST: &[&str] = &["statistics"];

@@ -12,7 +12,9 @@ fn with(extra: &[&'static str]) -> Vec<&'static str> {
 
 #[test]
 fn nats_py() {
-    let Some(python) = installed("nats-py", ".cache/python/bin/python3") else { return };
+    let Some(python) = installed("nats-py", ".cache/python/bin/python3") else {
+        return;
+    };
     let mut command = Command::new(python);
     command.arg("-B").arg(peers("python/client.py"));
     run(command, &with(PYTHON));
@@ -20,7 +22,9 @@ fn nats_py() {
 
 #[test]
 fn transport_node() {
-    let Some(_) = installed("transport-node", "node_modules/@nats-io/transport-node") else { return };
+    let Some(_) = installed("transport-node", "node_modules/@nats-io/transport-node") else {
+        return;
+    };
     let mut command = Command::new("node");
     command.arg(peers("node/client.mjs"));
     run(command, &with(NODE));
@@ -29,10 +33,20 @@ fn transport_node() {
 #[test]
 fn c_client() {
     let program = peers(".cache/c/client");
-    let Some(directory) = installed("c-client", ".cache/c") else { return };
+    let Some(directory) = installed("c-client", ".cache/c") else {
+        return;
+    };
     build(
         Command::new("cc")
-            .args(["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
+            .args([
+                "-std=c11",
+                "-D_GNU_SOURCE",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-O1",
+                "-o",
+            ])
             .arg(&program)
             .arg(peers("c/client.c"))
             .args(["-lnats", "-lpthread"])
@@ -43,7 +57,9 @@ fn c_client() {
 
 #[test]
 fn async_nats() {
-    let Some(directory) = installed("async-nats", ".cache/rust") else { return };
+    let Some(directory) = installed("async-nats", ".cache/rust") else {
+        return;
+    };
     build(
         Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--locked", "--manifest-path"])
@@ -51,11 +67,20 @@ fn async_nats() {
             .arg("--target-dir")
             .arg(&directory),
     );
-    run(Command::new(directory.join("debug/midge-peer")), &with(RUST));
+    run(
+        Command::new(directory.join("debug/midge-peer")),
+        &with(RUST),
+    );
 }
 
 /// Builds a program and fails with the compiler's words when that does not work.
 fn build(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -8,8 +8,10 @@
 #![expect(
     clippy::panic,
     clippy::expect_used,
+    clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "helpers of tests: a failed step fails the test, and waiting with a deadline reads the clock"
+    reason = "helpers of tests: a failed step fails the test, what ran or was skipped is printed, \
+              and waiting with a deadline reads the clock"
 )]
 
 mod checks;
@@ -17,5 +19,6 @@ mod cli;
 mod clients;
 mod examples;
 mod peer;
+mod probe;
 mod process;
 mod server;

@@ -91,14 +91,16 @@ impl Servers {
             ("restart", &self.restart),
             ("lame duck", &self.lame_duck),
         ];
-        servers.iter().fold(String::new(), |mut logs, (name, server)| {
-            let log = server.log();
-            let lines: Vec<&str> = log.lines().collect();
-            let shown = lines.iter().skip(lines.len().saturating_sub(40));
-            logs.push_str(&format!("--- log of the server '{name}', last lines\n"));
-            shown.for_each(|line| logs.extend([line, "\n"]));
-            logs
-        })
+        servers
+            .iter()
+            .fold(String::new(), |mut logs, (name, server)| {
+                let log = server.log();
+                let lines: Vec<&str> = log.lines().collect();
+                let shown = lines.iter().skip(lines.len().saturating_sub(40));
+                logs.push_str(&format!("--- log of the server '{name}', last lines\n"));
+                shown.for_each(|line| logs.extend([line, "\n"]));
+                logs
+            })
     }
 }
 
@@ -122,11 +124,18 @@ impl Transcript {
 
     /// All that speaks against the run: failures, missing and unknown names, names said twice.
     fn complaints(&self, expected: &[&str]) -> Vec<String> {
-        let mut complaints: Vec<String> =
-            self.failed.iter().map(|failure| format!("not ok {failure}")).collect();
+        let mut complaints: Vec<String> = self
+            .failed
+            .iter()
+            .map(|failure| format!("not ok {failure}"))
+            .collect();
         let wanted: BTreeSet<&str> = expected.iter().copied().collect();
         let passed: BTreeSet<&str> = self.passed.iter().map(String::as_str).collect();
-        let failed = |name: &str| self.failed.iter().any(|line| line.starts_with(&format!("{name}:")));
+        let failed = |name: &str| {
+            self.failed
+                .iter()
+                .any(|line| line.starts_with(&format!("{name}:")))
+        };
         let missing = wanted.difference(&passed).filter(|name| !failed(name));
         complaints.extend(missing.map(|name| format!("never ran: {name}")));
         let unknown = passed.difference(&wanted);
@@ -171,7 +180,10 @@ fn drive(command: &mut Command, servers: &mut Servers, transcript: &mut Transcri
     let mut complaints = Vec::new();
     let mut program = Program::start(command);
     loop {
-        match program.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        match program
+            .lines
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
             Ok(line) => {
                 transcript.record(&line);
                 if let Some(action) = line.strip_prefix("control ")
@@ -214,19 +226,29 @@ impl Program {
         let (sender, lines) = channel();
         spawn(move || {
             let lines = BufReader::new(output).lines().map_while(Result::ok);
-            lines.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
+            lines
+                .take_while(|line| sender.send(line.clone()).is_ok())
+                .for_each(drop);
         });
         let errors = spawn(move || {
             let mut text = Vec::new();
             drop(error_output.read_to_end(&mut text));
             String::from_utf8_lossy(&text).into_owned()
         });
-        Self { child, input, lines, errors: Some(errors) }
+        Self {
+            child,
+            input,
+            lines,
+            errors: Some(errors),
+        }
     }
 
     /// Tells the program that its request has been carried out.
     fn answer(&mut self) -> bool {
-        self.input.write_all(b"done\n").and_then(|()| self.input.flush()).is_ok()
+        self.input
+            .write_all(b"done\n")
+            .and_then(|()| self.input.flush())
+            .is_ok()
     }
 
     /// Waits for the exit, adds the error output to the transcript, and names what was wrong.
@@ -234,7 +256,9 @@ impl Program {
         let status = wait_for_exit(&mut self.child, EXIT_DEADLINE);
         drop(self.child.kill());
         if let Some(text) = self.errors.take().and_then(|errors| errors.join().ok()) {
-            transcript.lines.extend(text.lines().map(|line| format!("stderr: {line}")));
+            transcript
+                .lines
+                .extend(text.lines().map(|line| format!("stderr: {line}")));
         }
         match status {
             Some(status) if status.success() => None,
@@ -253,7 +277,9 @@ impl Drop for Program {
 
 /// A path below `tests/peers`, where the programs and the installed clients are.
 pub(crate) fn peers(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(path)
 }
 
 /// An installed tool below `tests/peers`; none, after saying so, when `tests/run` has not
@@ -276,5 +302,8 @@ pub(crate) fn installed(check: &str, path: &str) -> Option<PathBuf> {
 /// In CI, where nothing may be skipped.
 pub(crate) fn skip(check: &str, reason: &str) {
     println!("skipped: {check}: {reason}");
-    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{check}: {reason}");
+    assert!(
+        std::env::var_os("CI").is_none_or(|value| value != "true"),
+        "{check}: {reason}"
+    );
 }

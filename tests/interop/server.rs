@@ -44,7 +44,12 @@ impl Server {
             arguments.extend(["-c".to_owned(), file.display().to_string()]);
         }
         let child = spawn(&arguments, directory.path(), "-1");
-        let mut server = Self { arguments, directory, child, port: 0 };
+        let mut server = Self {
+            arguments,
+            directory,
+            child,
+            port: 0,
+        };
         server.port = server.wait_for_port();
         server
     }
@@ -138,7 +143,10 @@ fn binary() -> OsString {
 
 /// Starts the server process, its log appended to one file.
 fn spawn(arguments: &[String], directory: &Path, port: &str) -> Child {
-    let log = File::options().create(true).append(true).open(log_path(directory));
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(log_path(directory));
     Command::new(binary())
         .args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"])
         .arg(directory)
@@ -160,7 +168,12 @@ fn log_path(directory: &Path) -> PathBuf {
 fn ports_files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "ports")).collect()
+    paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "ports")
+        })
+        .collect()
 }
 
 fn remove_ports_files(directory: &Path) {

@@ -530,7 +530,7 @@ fn subscriber_outlives_the_server() {
     };
     let subscriber = tool.listen(&["sub", "kept.>", "--count", "3"], "kept.before");
     for how in [Stop::Gracefully, Stop::Abruptly] {
-        tool.server.restart(how);
+        tool.server.restart(how).expect("the server is there again");
         wait_for_interest(&tool.server, "kept.again");
     }
     expect_parts(

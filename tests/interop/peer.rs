@@ -67,19 +67,21 @@ impl Servers {
             .env("PEER_TOKEN", TOKEN);
     }
 
-    /// Does what a program asked for; false when there is no such action.
-    fn control(&mut self, action: &str) -> bool {
+    /// Does what a program asked for.
+    fn control(&mut self, action: &str) -> Result<(), String> {
         match action {
             "restart" => self.restart.restart(Stop::Gracefully),
             "crash" => self.restart.restart(Stop::Abruptly),
-            "lame-duck" => self.lame_duck.signal(Signal::USR2),
-            "lame-duck-exit" => {
-                let status = self.lame_duck.wait_for_exit();
-                assert!(status.success(), "lame duck ended with {status}");
+            "lame-duck" => {
+                self.lame_duck.signal(Signal::USR2);
+                Ok(())
             }
-            _ => return false,
+            "lame-duck-exit" => match self.lame_duck.wait_for_exit()? {
+                status if status.success() => Ok(()),
+                status => Err(format!("the server in lame duck mode ended with {status}")),
+            },
+            _ => Err("there is no such action".to_owned()),
         }
-        true
     }
 
     /// What each server logged, with a heading, for the report of a failure.
@@ -186,10 +188,10 @@ fn drive(command: &mut Command, servers: &mut Servers, transcript: &mut Transcri
         {
             Ok(line) => {
                 transcript.record(&line);
-                if let Some(action) = line.strip_prefix("control ")
-                    && !(servers.control(action) && program.answer())
-                {
-                    complaints.push(format!("could not do: {action}"));
+                if let Some(action) = line.strip_prefix("control ") {
+                    let outcome = servers.control(action);
+                    program.answer(outcome.is_ok());
+                    complaints.extend(outcome.err().map(|error| format!("{action}: {error}")));
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -243,12 +245,15 @@ impl Program {
         }
     }
 
-    /// Tells the program that its request has been carried out.
-    fn answer(&mut self) -> bool {
-        self.input
-            .write_all(b"done\n")
-            .and_then(|()| self.input.flush())
-            .is_ok()
+    /// Tells the program whether its request has been carried out.
+    fn answer(&mut self, carried_out: bool) {
+        let answer: &[u8] = if carried_out { b"done\n" } else { b"failed\n" };
+        // A program that has ended meanwhile takes no answer; its exit status tells the rest.
+        drop(
+            self.input
+                .write_all(answer)
+                .and_then(|()| self.input.flush()),
+        );
     }
 
     /// Waits for the exit, adds the error output to the transcript, and names what was wrong.

@@ -65,11 +65,14 @@ impl Server {
     }
 
     /// Takes the server down and starts it again on the port it had.
-    pub(crate) fn restart(&mut self, how: Stop) {
+    ///
+    /// # Errors
+    /// A sentence when the server does not stop or does not start.
+    pub(crate) fn restart(&mut self, how: Stop) -> Result<(), String> {
         match how {
             Stop::Gracefully => {
                 self.signal(Signal::TERM);
-                self.wait_for_exit();
+                self.wait_for_exit()?;
             }
             Stop::Abruptly => {
                 self.child.kill().expect("the server is killed");
@@ -84,7 +87,11 @@ impl Server {
             self.child = spawn(&self.arguments, self.directory.path(), &port);
             self.listens_again()
         });
-        assert!(started, "not started again on port {port}:\n{}", self.log());
+        if started {
+            Ok(())
+        } else {
+            Err(format!("the server did not start on port {port} again"))
+        }
     }
 
     /// Sends the server a signal.
@@ -94,9 +101,12 @@ impl Server {
     }
 
     /// Waits until the server has exited by itself.
-    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
+    ///
+    /// # Errors
+    /// A sentence when it still runs at the deadline.
+    pub(crate) fn wait_for_exit(&mut self) -> Result<ExitStatus, String> {
         let status = wait_for_exit(&mut self.child, LIFE_DEADLINE);
-        status.unwrap_or_else(|| panic!("the server still runs:\n{}", self.log()))
+        status.ok_or_else(|| format!("the server still runs after {LIFE_DEADLINE:?}"))
     }
 
     /// Whether the process has not exited.

@@ -6,7 +6,7 @@ use std::fs;
 use crate::Outcome;
 use crate::chart;
 use crate::options::project;
-use crate::report::{lines, measured, missed_targets};
+use crate::report::{judge, lines, measured};
 use crate::rows::Results;
 use crate::scenarios::SCENARIOS;
 
@@ -14,6 +14,13 @@ const PAGE: &str = "docs/performance.md";
 const CHART: &str = "docs/performance.svg";
 const BEGIN: &str = "<!-- table: written by cargo bench --bench versus -- --write-docs -->\n";
 const END: &str = "<!-- end of table -->";
+
+/// Makes both without writing them.
+pub(crate) fn check(results: &Results) -> Outcome<()> {
+    table(results)?;
+    chart::draw(results)?;
+    Ok(())
+}
 
 /// Writes both.
 ///
@@ -74,11 +81,10 @@ fn table(results: &Results) -> Result<String, std::fmt::Error> {
         }
     }
     writeln!(text)?;
-    let missed = missed_targets(results, SCENARIOS.iter());
-    if missed.is_empty() {
-        writeln!(text, "Every target is met.\n")?;
-    } else {
-        writeln!(text, "Missed: {}.\n", missed.join("; "))?;
+    let (met, missed) = judge(results, SCENARIOS.iter());
+    writeln!(text, "{met} targets are met, {} missed.\n", missed.len())?;
+    for miss in missed {
+        writeln!(text, "- missed: {miss}")?;
     }
     Ok(text)
 }

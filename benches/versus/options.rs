@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) list: bool,
     /// Where the rows go; rows of scenarios that do not run again are kept.
     pub(crate) json: Option<PathBuf>,
+    /// Run nothing; show the rows of the JSON file.
+    pub(crate) show: bool,
     /// Whether to renew the table and the chart in `docs`.
     pub(crate) write_docs: bool,
     /// Midge's executable.
@@ -39,6 +41,7 @@ impl Options {
             rounds: rounds.unwrap_or(if smoke { 1 } else { 5 }).max(1),
             smoke,
             list: matches.get_flag("list"),
+            show: matches.get_flag("show"),
             json: matches.get_one::<PathBuf>("json").cloned(),
             write_docs: matches.get_flag("write-docs"),
             midge: environment_path("MIDGE_BINARY")?
@@ -48,11 +51,20 @@ impl Options {
     }
 
     /// The scenarios to run.
-    pub(crate) fn scenarios(&self) -> impl Iterator<Item = &'static Scenario> {
-        SCENARIOS.iter().filter(|scenario| {
-            let chosen = |filter: &String| scenario.name.contains(filter.as_str());
-            self.filters.is_empty() || self.filters.iter().any(chosen)
-        })
+    ///
+    /// # Errors
+    /// A filter that chooses none.
+    pub(crate) fn scenarios(&self) -> Outcome<Vec<&'static Scenario>> {
+        let fits = |filter: &String, scenario: &Scenario| scenario.name.contains(filter.as_str());
+        for filter in &self.filters {
+            if !SCENARIOS.iter().any(|scenario| fits(filter, scenario)) {
+                return Err(format!("no scenario is called {filter:?}; --list names them").into());
+            }
+        }
+        let chosen = |scenario: &&Scenario| {
+            self.filters.is_empty() || self.filters.iter().any(|filter| fits(filter, scenario))
+        };
+        Ok(SCENARIOS.iter().filter(chosen).collect())
     }
 }
 
@@ -77,12 +89,14 @@ fn command() -> Command {
         .arg(
             Arg::new("rounds")
                 .long("rounds")
+                .value_name("COUNT")
                 .value_parser(value_parser!(usize))
                 .help("Alternating rounds (default: 5)"),
         )
         .arg(
             Arg::new("json")
                 .long("json")
+                .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Writes the rows to this file, keeping those of scenarios that did not run"),
         )

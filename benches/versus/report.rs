@@ -2,7 +2,6 @@
 
 use crate::limits::Target;
 use crate::measure::{Measure, Unit, three_digits};
-use crate::options::Options;
 use crate::rows::{Results, Row, Series};
 use crate::scenarios::{SCENARIOS, Scenario};
 
@@ -100,50 +99,35 @@ pub(crate) fn scenario(results: &Results, scenario: &Scenario) {
     }
 }
 
-/// Prints how many targets the scenarios that ran have met, and which ones they missed.
-pub(crate) fn summary(options: &Options, results: &Results) {
-    if options.smoke {
-        println!("\nsmoke run: nothing lost; too short to judge the figures");
-        return;
-    }
-    let missed = missed_targets(results, options.scenarios());
-    let met = options
-        .scenarios()
-        .flat_map(|scenario| {
-            scenario
-                .targets
-                .iter()
-                .map(move |target| (scenario, target))
-        })
-        .filter(|(scenario, target)| {
-            results
-                .row(scenario.name, target.measure)
-                .and_then(|row| target.met(row))
-                == Some(true)
-        })
-        .count();
+/// Prints how many targets are met, and which ones are missed.
+pub(crate) fn summary(results: &Results, scenarios: &[&Scenario]) {
+    let (met, missed) = judge(results, scenarios.iter().copied());
     println!("\n{met} targets met, {} missed", missed.len());
     for text in missed {
         println!("missed: {text}");
     }
 }
 
-/// The targets that rows miss, in words.
-pub(crate) fn missed_targets<'a>(
+/// How many targets the rows meet, and the ones they miss in words.
+pub(crate) fn judge<'a>(
     results: &Results,
     scenarios: impl Iterator<Item = &'a Scenario>,
-) -> Vec<String> {
-    let mut missed = Vec::new();
+) -> (usize, Vec<String>) {
+    let (mut met, mut missed) = (0, Vec::new());
     for scenario in scenarios {
         for target in scenario.targets {
             let row = results.row(scenario.name, target.measure);
-            if row.and_then(|row| target.met(row)) == Some(false) {
-                let (label, text) = (target.measure.label(), target.text());
-                missed.push(format!("{}: {label} {text}", scenario.title));
+            match row.and_then(|row| target.met(row)) {
+                Some(true) => met += 1,
+                Some(false) => {
+                    let (label, text) = (target.measure.label(), target.text());
+                    missed.push(format!("{}: {label} {text}", scenario.title));
+                }
+                None => {}
             }
         }
     }
-    missed
+    (met, missed)
 }
 
 /// All scenarios that have rows.

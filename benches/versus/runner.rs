@@ -21,6 +21,38 @@ pub(crate) fn run() -> Outcome<()> {
         report::list(SCENARIOS);
         return Ok(());
     }
+    let scenarios = options.scenarios()?;
+    let results = if options.show {
+        shown(&options)?
+    } else {
+        measure(&options, &scenarios)?
+    };
+    if options.smoke {
+        documents::check(&results)?;
+        println!("\nsmoke run: nothing lost; too short to judge the figures");
+        return Ok(());
+    }
+    report::summary(&results, &scenarios);
+    if options.write_docs {
+        documents::write(&results)?;
+    }
+    Ok(())
+}
+
+/// Rows of earlier runs.
+fn shown(options: &Options) -> Outcome<Results> {
+    let results = options
+        .json
+        .as_deref()
+        .map_or_else(|| Ok(Results::default()), Results::read)?;
+    for scenario in report::measured(&results) {
+        report::scenario(&results, scenario);
+    }
+    Ok(results)
+}
+
+/// Runs the scenarios; rows go to the file as soon as they are there.
+fn measure(options: &Options, scenarios: &[&Scenario]) -> Outcome<Results> {
     if options.nats_server.is_none() {
         let text = "nats-server is not there (MIDGE_NATS_SERVER names it)";
         if env::var("CI").is_ok_and(|value| value == "true") {
@@ -28,13 +60,13 @@ pub(crate) fn run() -> Outcome<()> {
         }
         println!("skipped: comparison with nats-server: {text}");
     }
-    let mut results = match &options.json {
-        Some(path) => Results::read(path)?,
-        None => Results::default(),
-    };
-    results.conditions = conditions(&options)?;
-    for scenario in options.scenarios() {
-        let rows = run_scenario(&options, scenario)
+    let mut results = options
+        .json
+        .as_deref()
+        .map_or_else(|| Ok(Results::default()), Results::read)?;
+    results.conditions = conditions(options)?;
+    for scenario in scenarios {
+        let rows = run_scenario(options, scenario)
             .map_err(|failure| format!("{}: {failure}", scenario.name))?;
         results.replace(scenario, rows);
         report::scenario(&results, scenario);
@@ -42,11 +74,7 @@ pub(crate) fn run() -> Outcome<()> {
             results.write(path)?;
         }
     }
-    report::summary(&options, &results);
-    if options.write_docs {
-        documents::write(&results)?;
-    }
-    Ok(())
+    Ok(results)
 }
 
 fn run_scenario(options: &Options, scenario: &Scenario) -> Outcome<Vec<Row>> {

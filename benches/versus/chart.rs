@@ -18,6 +18,9 @@ const BARS_LEFT: i32 = 440;
 /// Space for the number behind the longest bar.
 const BARS_RIGHT: i32 = WIDTH - 90;
 
+/// A bar of a larger ratio ends here, so that one of them does not flatten the others.
+const LONGEST: f64 = 14.0;
+
 const INK: RGBColor = RGBColor(36, 41, 47);
 const GOOD: RGBColor = RGBColor(45, 125, 154);
 const BAD: RGBColor = RGBColor(192, 80, 60);
@@ -143,7 +146,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, top: i32) -> Outcome<()> {
         .bars
         .iter()
         .map(|bar| bar.ratio.max(bar.target.unwrap_or(0.0)));
-    let largest = largest.fold(1.0, f64::max);
+    let largest = largest.fold(1.0, f64::max).min(LONGEST);
     let bottom = top + panel.height();
     for (index, bar) in panel.bars.iter().enumerate() {
         let row = top + TITLE_HEIGHT + ROW_HEIGHT * i32::try_from(index)?;

@@ -13,8 +13,9 @@ use crate::wire::Connection;
 
 /// Threads that connect at the same time.
 const CONNECTORS: usize = 4;
-/// How long memory may take to settle.
-const SETTLING: Duration = Duration::from_secs(2);
+/// How long memory may take to settle; half of it at least, since servers send a first PING to new
+/// connections after about two seconds, and that may cost memory.
+const SETTLING: Duration = Duration::from_secs(6);
 /// File descriptors that this process and the server need beside the connections.
 const SPARE_DESCRIPTORS: u64 = 200;
 
@@ -22,15 +23,14 @@ const SPARE_DESCRIPTORS: u64 = 200;
 pub(crate) fn run(trial: &Trial<'_>, count: usize) -> Outcome<Vec<Sample>> {
     allow_descriptors(count as u64 + SPARE_DESCRIPTORS)?;
     let server = Server::start(trial.binary)?;
-    let settling = SETTLING.min(trial.sizes.duration);
-    let before = server.settled_memory(settling)?;
+    let before = server.settled_memory(trial.sizes.duration)?;
     let processor = server.processor_clock()?;
     let began = Instant::now();
     let connections = connect_all(server.port(), count)
         .map_err(|failure| server.failure(&failure.to_string()))?;
     let seconds = began.elapsed().as_secs_f64();
     let processor = server.processor_since(processor)?;
-    let after = server.settled_memory(settling)?;
+    let after = server.settled_memory(SETTLING / u32::try_from(trial.sizes.divisor)?)?;
     drop(connections);
     let each = |grown: f64| grown / count as f64;
     Ok(vec![

@@ -28,6 +28,7 @@ mod requests;
 mod rows;
 mod runner;
 mod scenarios;
+mod self_check;
 mod startup;
 mod subscriptions;
 mod throughput;

@@ -105,10 +105,16 @@ fn command() -> Command {
             "Runs everything at tiny size, once: does it work at all?",
         ))
         .arg(switch("list", "Names the scenarios"))
-        .arg(switch(
-            "write-docs",
-            "Renews the table and the chart in docs/",
-        ))
+        .arg(
+            switch(
+                "show",
+                "Runs nothing and shows the rows of the file that --json names",
+            )
+            .requires("json"),
+        )
+        .arg(
+            switch("write-docs", "Renews the table and the chart in docs/").conflicts_with("smoke"),
+        )
         .arg(switch("bench", "Given by cargo; no effect").hide(true))
 }
 

@@ -32,6 +32,7 @@ pub(crate) struct Sink {
     spread: Spread,
     message_length: u64,
     window: u64,
+    patience: Duration,
     sent: AtomicU64,
 }
 
@@ -45,6 +46,7 @@ impl Sink {
             spread,
             message_length: message_length as u64,
             window,
+            patience: PATIENCE,
             sent,
         }
     }
@@ -52,6 +54,12 @@ impl Sink {
     /// Limits how many bytes a receiver may be behind.
     pub(crate) const fn with_window(mut self, window: u64) -> Self {
         self.window = window;
+        self
+    }
+
+    /// Calls a message lost when nothing has come for this long.
+    pub(crate) const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -97,9 +105,9 @@ impl Sink {
             let received = self.received();
             if received != progress {
                 (progress, since) = (received, Instant::now());
-            } else if since.elapsed() > PATIENCE {
+            } else if since.elapsed() > self.patience {
                 let lost = self.missing() / self.message_length;
-                return Err(format!("{lost} messages are lost: nothing came for 30 s").into());
+                return Err(format!("{lost} messages are lost: nothing more comes").into());
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::measure::Measure;
 use crate::options::Options;
 use crate::rows::{Conditions, Results, Row, Side};
 use crate::scenarios::{SCENARIOS, Scenario, Sizes, Trial};
-use crate::{documents, report};
+use crate::{documents, report, self_check};
 
 /// The whole command.
 pub(crate) fn run() -> Outcome<()> {
@@ -60,6 +60,7 @@ fn measure(options: &Options, scenarios: &[&Scenario]) -> Outcome<Results> {
         }
         println!("skipped: comparison with nats-server: {text}");
     }
+    self_check::run()?;
     let mut results = options
         .json
         .as_deref()

@@ -1,3 +1,11 @@
 //! Midge: a NATS server as a library.
+pub mod broker;
 pub mod config;
+pub mod conn;
+pub mod link;
 pub mod logging;
+pub mod outbound;
+pub mod proto;
+pub mod routing;
+pub mod server;
+pub mod subject;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ pub(crate) struct Sink {
     message_length: u64,
     window: u64,
     patience: Duration,
+    publishers: AtomicU32,
     sent: AtomicU64,
 }
 
@@ -47,6 +48,7 @@ impl Sink {
             message_length: message_length as u64,
             window,
             patience: PATIENCE,
+            publishers: AtomicU32::new(0),
             sent,
         }
     }
@@ -87,6 +89,13 @@ impl Sink {
         expected.saturating_sub(arrived)
     }
 
+    /// Time between two looks at the receivers: longer when many publishers look, since their looking
+    /// must not keep the receivers from their work.
+    fn pause(&self) -> Duration {
+        let publishers = self.publishers.load(Ordering::Relaxed).clamp(1, 50);
+        Duration::from_micros(100) * publishers
+    }
+
     fn received(&self) -> u64 {
         self.tallies.iter().map(|tally| tally.bytes()).sum()
     }
@@ -101,7 +110,7 @@ impl Sink {
             for tally in &self.tallies {
                 tally.check()?;
             }
-            thread::sleep(Duration::from_micros(100));
+            thread::sleep(self.pause());
             let received = self.received();
             if received != progress {
                 (progress, since) = (received, Instant::now());
@@ -150,11 +159,14 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// A publisher of `frames` into `sink`, or of messages that nobody wants.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         connection: Connection,
         frames: Arc<Frames>,
         sink: Option<Arc<Sink>>,
     ) -> Self {
+        if let Some(sink) = &sink {
+            sink.publishers.fetch_add(1, Ordering::Relaxed);
+        }
         Self {
             connection,
             frames,

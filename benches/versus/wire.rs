@@ -38,7 +38,7 @@ impl Connection {
         let mut connection = Self { stream };
         connection.read_until(|bytes| bytes.ends_with(b"\r\n"))?;
         connection.stream.write_all(CONNECT)?;
-        connection.read_until(|bytes| bytes.windows(PONG.len()).any(|window| window == PONG))?;
+        connection.read_until(answers_ping)?;
         Ok(connection)
     }
 
@@ -46,7 +46,7 @@ impl Connection {
     pub(crate) fn round_trip(&mut self, bytes: &[u8]) -> Outcome<()> {
         self.stream.write_all(bytes)?;
         self.stream.write_all(b"PING\r\n")?;
-        self.read_until(|bytes| bytes.ends_with(PONG))
+        self.read_until(answers_ping)
     }
 
     /// The socket.
@@ -78,4 +78,9 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether these whole lines hold the PONG; a PING or an INFO may follow it.
+fn answers_ping(lines: &[u8]) -> bool {
+    lines.ends_with(b"\r\n") && lines.windows(PONG.len()).any(|window| window == PONG)
 }

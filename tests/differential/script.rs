@@ -19,7 +19,7 @@
 //! a? 100 bytes                               waits until this many have come in all
 //! a? closed                                  waits for the close
 //! a sync                                     sends PING and waits for PONG, or the close
-//! sync                                       the same for every open peer, in turn
+//! sync                                       the same for every peer, first for the last speaker
 //! a open / a drop / a hold / a resume        opens; closes from here; stops and restarts reading
 //! server signal usr2                         sends the signal to the server's process
 //! ```
@@ -83,8 +83,6 @@ pub(crate) enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Awaited {
     Closed,
-    /// Bytes received since the peer was opened.
-    Count(usize),
     /// Found after the previous text that was awaited.
     Text(Vec<u8>),
 }
@@ -280,7 +278,6 @@ fn read_await(peer: &str, text: &str) -> Result<Step, String> {
     let text = text.strip_prefix(' ').unwrap_or(text);
     let awaited = match text.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["closed"] => Awaited::Closed,
-        [count, "bytes"] => Awaited::Count(count.parse().map_err(|_| "bad count")?),
         _ => Awaited::Text(notation::read(text)?.concat()),
     };
     Ok(Step::Await(peer.into(), awaited))
@@ -363,7 +360,6 @@ impl fmt::Display for Step {
                 }
             }
             Self::Await(peer, Awaited::Closed) => write!(formatter, "{peer}? closed"),
-            Self::Await(peer, Awaited::Count(count)) => write!(formatter, "{peer}? {count} bytes"),
             Self::Await(peer, Awaited::Text(text)) => {
                 write!(formatter, "{peer}? {}", notation::show(text))
             }
@@ -383,7 +379,7 @@ impl fmt::Display for Step {
 fn scripts_round_trip_through_their_text() {
     let text = "let quiet = CONNECT {\"verbose\":false}\nserver\nport: -1\nend\n== one\n| 1\n| \\s2\nalone\n\
         group 1 2\nloosely b\na> \\{quiet}\na>> PUB a \\=\\|\\r\\n\na each> PING\na times 3> PING\na? +OK\n\
-        a? closed\na? 12 bytes\nb open\nb sync\nsync\nb hold\nb resume\nb drop\nserver signal usr2\n";
+        a? closed\na? 12 times\nb open\nb sync\nsync\nb hold\nb resume\nb drop\nserver signal usr2\n";
     let conversations = read("text", text).unwrap();
     assert_eq!(conversations.len(), 2);
     assert_eq!(conversations[1].title, "one [\\s2]");

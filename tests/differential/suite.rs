@@ -17,10 +17,10 @@ use crate::script::{self, Conversation};
 use crate::server::Programs;
 use crate::verdict::{GENERATED, Pair, Verdict, WRITTEN, compare_alone};
 
-/// Conversations are spread over this many threads, each with servers of its own.
-const WORKERS: usize = 2;
+/// Conversations are spread over this many threads, which mostly wait, each with its own servers.
+const WORKERS: usize = 4;
 /// As many conversations share one pair of servers at most.
-const SHARING: usize = 40;
+const SHARING: usize = 30;
 /// The written conversations that this test promises.
 const AT_LEAST: usize = 300;
 /// How long conversations are generated unless the environment says otherwise.

@@ -58,6 +58,7 @@ pub(crate) fn hold(
         ears: Arc::default(),
         peers: Vec::new(),
         missed: Vec::new(),
+        last_speaker: String::new(),
     };
     for step in &conversation.steps {
         talk.step(step);
@@ -78,6 +79,7 @@ struct Talk<'a> {
     ears: Arc<Ears>,
     peers: Vec<Peer>,
     missed: Vec<String>,
+    last_speaker: String,
 }
 
 /// One connection of the conversation; its index is that of its [`Ear`].
@@ -119,7 +121,9 @@ impl Talk<'_> {
             Step::Await(name, awaited) => self.await_it(name, awaited),
             Step::Sync(name) => self.sync(name),
             Step::SyncAll => {
-                let names: Vec<String> = self.peers.iter().map(|peer| peer.name.clone()).collect();
+                let mut names: Vec<String> =
+                    self.peers.iter().map(|peer| peer.name.clone()).collect();
+                names.sort_by_key(|name| *name != self.last_speaker);
                 names.iter().for_each(|name| self.sync(name));
             }
             Step::Drop(name) => {
@@ -163,6 +167,7 @@ impl Talk<'_> {
 
     fn send(&mut self, name: &str, pieces: &[Vec<u8>]) {
         let index = self.peer(name);
+        self.last_speaker = name.into();
         let Some(mut stream) = self.peers[index].stream.as_ref() else {
             return;
         };
@@ -185,7 +190,6 @@ impl Talk<'_> {
             ear.closed
                 || match awaited {
                     Awaited::Closed => false,
-                    Awaited::Count(count) => ear.bytes.len() >= *count,
                     Awaited::Text(text) => end_of(&ear.bytes, from, text).is_some(),
                 }
         });

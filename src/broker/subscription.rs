@@ -1,0 +1,149 @@
+//! One subscription: what is wanted, by whom, under which name.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::peer::Peer;
+use crate::proto::op::Subscribe;
+use crate::routing::groups::Subscriber;
+
+/// A peer's wish to get what is published on a filter.
+///
+/// Its three words stand one after the other in a single allocation: a server may hold millions.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Filter, queue and sid.
+    words: Box<[u8]>,
+    filter_end: u32,
+    queue_end: u32,
+    has_queue: bool,
+    closed: AtomicBool,
+    /// Messages delivered, and the number after which it ends (0: never). Both are written only under
+    /// the peer's lock.
+    delivered: AtomicU64,
+    max: AtomicU64,
+    peer: Arc<Peer>,
+}
+
+/// What a delivery means for a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// It goes on.
+    Open,
+    /// This was the last message.
+    Last,
+    /// It had ended before: the message is not for it.
+    Over,
+}
+
+impl Subscription {
+    /// A subscription of `peer`. `None` when the words are too long to be one (4 GiB).
+    #[must_use]
+    pub fn new(subscribe: &Subscribe<'_>, peer: Arc<Peer>) -> Option<Self> {
+        let queue = subscribe.queue.unwrap_or_default();
+        let words = [subscribe.filter, queue, subscribe.sid].concat();
+        Some(Self {
+            words: words.into_boxed_slice(),
+            filter_end: u32::try_from(subscribe.filter.len()).ok()?,
+            queue_end: u32::try_from(subscribe.filter.len() + queue.len()).ok()?,
+            has_queue: subscribe.queue.is_some(),
+            closed: AtomicBool::new(false),
+            delivered: AtomicU64::new(0),
+            max: AtomicU64::new(0),
+            peer,
+        })
+    }
+
+    /// The filter.
+    #[must_use]
+    pub fn filter(&self) -> &[u8] {
+        self.words
+            .get(..self.filter_end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The queue group, if it is in one.
+    #[must_use]
+    pub fn queue(&self) -> Option<&[u8]> {
+        let range = self.filter_end as usize..self.queue_end as usize;
+        if self.has_queue {
+            self.words.get(range)
+        } else {
+            None
+        }
+    }
+
+    /// The peer's name for it.
+    #[must_use]
+    pub fn sid(&self) -> &[u8] {
+        self.words
+            .get(self.queue_end as usize..)
+            .unwrap_or_default()
+    }
+
+    /// Who gets the messages.
+    #[must_use]
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Messages delivered so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// The number of messages after which it ends, if there is one.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        Some(self.max.load(Ordering::Relaxed)).filter(|&max| max > 0)
+    }
+
+    /// Ends it. The caller holds the peer's lock, so that no delivery is under way.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets it end after `max` messages in all; false when those have been delivered already. The
+    /// caller holds the peer's lock.
+    pub(super) fn set_max(&self, max: u64) -> bool {
+        let open = max > self.delivered();
+        self.max
+            .store(if open { max } else { 0 }, Ordering::Relaxed);
+        open
+    }
+
+    /// Counts one delivery. The caller holds the peer's lock, hence no read-modify-write is needed.
+    pub(super) fn count(&self) -> Count {
+        if self.is_closed() {
+            return Count::Over;
+        }
+        let delivered = self.delivered() + 1;
+        self.delivered.store(delivered, Ordering::Relaxed);
+        if self.max() == Some(delivered) {
+            self.close();
+            return Count::Last;
+        }
+        Count::Open
+    }
+}
+
+impl Subscriber for Arc<Subscription> {
+    fn filter(&self) -> &[u8] {
+        Subscription::filter(self)
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        Subscription::queue(self)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}

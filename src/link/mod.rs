@@ -1,0 +1,6 @@
+//! The kinds of peers: what each does with the bytes that come from it.
+
+pub mod client;
+mod redact;
+mod sids;
+mod trace;

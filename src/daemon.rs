@@ -1,8 +1,4 @@
 //! A server as a process of its own: log, pid file, ports file, signals and exit code.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is an edge, which may read the clock"
-)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

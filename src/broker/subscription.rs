@@ -181,6 +181,6 @@ impl Subscriber for Arc<Subscription> {
     }
 
     fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self, other)
+        Self::ptr_eq(self, other)
     }
 }

@@ -1,9 +1,4 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is an edge, which may read the clock"
-)]
-
 mod identity;
 mod lame_duck;
 mod listener;

@@ -1,0 +1,92 @@
+//! Why a connection ended: one list for logs, monitoring and tests.
+
+use std::fmt;
+
+/// The reason for which a connection was closed. Texts are nats-server's (`/connz?state=closed`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each reason's text says what it means")]
+pub enum CloseReason {
+    ClientClosed,
+    AuthenticationTimeout,
+    AuthenticationViolation,
+    TlsHandshakeError,
+    SlowConsumerPendingBytes,
+    SlowConsumerWriteDeadline,
+    WriteError,
+    ReadError,
+    ParseError,
+    StaleConnection,
+    ProtocolViolation,
+    BadClientProtocolVersion,
+    MaximumConnectionsExceeded,
+    MaximumAccountConnectionsExceeded,
+    MaximumPayloadExceeded,
+    MaximumControlLineExceeded,
+    ServerShutdown,
+    AuthenticationExpired,
+    NoRespondersRequiresHeaders,
+    Kicked,
+}
+
+impl CloseReason {
+    /// The reason in words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "Client Closed",
+            Self::AuthenticationTimeout => "Authentication Timeout",
+            Self::AuthenticationViolation => "Authentication Failure",
+            Self::TlsHandshakeError => "TLS Handshake Failure",
+            Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
+            Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
+            Self::WriteError => "Write Error",
+            Self::ReadError => "Read Error",
+            Self::ParseError => "Parse Error",
+            Self::StaleConnection => "Stale Connection",
+            Self::ProtocolViolation => "Protocol Violation",
+            Self::BadClientProtocolVersion => "Bad Client Protocol Version",
+            Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
+            Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
+            Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
+            Self::ServerShutdown => "Server Shutdown",
+            Self::AuthenticationExpired => "Authentication Expired",
+            Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::Kicked => "Kicked",
+        }
+    }
+
+    /// Whether what is pending may still be sent before the socket is closed: not to a peer that does
+    /// not read, nor over a broken socket.
+    #[must_use]
+    pub fn flushes(self) -> bool {
+        match self {
+            Self::SlowConsumerPendingBytes
+            | Self::SlowConsumerWriteDeadline
+            | Self::WriteError
+            | Self::ReadError
+            | Self::TlsHandshakeError => false,
+            Self::ClientClosed
+            | Self::AuthenticationTimeout
+            | Self::AuthenticationViolation
+            | Self::ParseError
+            | Self::StaleConnection
+            | Self::ProtocolViolation
+            | Self::BadClientProtocolVersion
+            | Self::MaximumConnectionsExceeded
+            | Self::MaximumAccountConnectionsExceeded
+            | Self::MaximumPayloadExceeded
+            | Self::MaximumControlLineExceeded
+            | Self::ServerShutdown
+            | Self::AuthenticationExpired
+            | Self::NoRespondersRequiresHeaders
+            | Self::Kicked => true,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.text())
+    }
+}

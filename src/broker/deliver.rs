@@ -1,0 +1,460 @@
+//! From a publication to the outbound buffers of everybody who gets it.
+
+use std::sync::Arc;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::account::Account;
+use super::peer::{Delivery, Parcel, Peer};
+use super::run::Run;
+use super::subscription::Subscription;
+use crate::outbound::SHARE_BYTES;
+use crate::proto::display::{self, PayloadTrace};
+use crate::proto::encode::{self, MessageFrame};
+use crate::proto::op::Publish;
+use crate::routing::cache::MatchCache;
+use crate::routing::groups::SubscriberSet;
+use crate::routing::interest::Found;
+
+/// The matches that a connection's recent publications had.
+pub type Matches = MatchCache<Arc<Subscription>>;
+
+type Member = Arc<Subscription>;
+
+/// What one turn has touched: shared by all connections of a worker thread, one turn at a time.
+#[derive(Debug)]
+pub struct Deliveries {
+    /// Peers that must be flushed at the end of the turn.
+    dirty: Vec<Arc<Peer>>,
+    /// Peers that have so much pending that they are flushed before the turn ends.
+    eager: Vec<Arc<Peer>>,
+    /// A slow peer for which the publisher should pause.
+    stall: Option<Arc<Peer>>,
+    /// Subscriptions that have had their last message.
+    expired: Vec<Arc<Subscription>>,
+    /// Peers cut off in this turn because too much was pending for them.
+    overflows: Vec<Arc<Peer>>,
+    /// Messages gathered for the same targets, and the account they were published in.
+    run: Run,
+    run_account: Option<Arc<Account>>,
+    drop_when_gated: bool,
+    frame: MessageFrame,
+    plain_frame: MessageFrame,
+    random: u64,
+    messages_out: u64,
+    bytes_out: u64,
+}
+
+/// One publication on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication<'a> {
+    /// The message.
+    pub message: &'a Publish<'a>,
+    /// The buffer that the message borrows from, where it may outlive the turn.
+    pub source: Option<&'a Bytes>,
+    /// The publisher.
+    pub from: &'a Arc<Peer>,
+    /// Leave messages out for gated peers instead of pausing the publisher.
+    pub drop_when_gated: bool,
+    /// Whether it may be delivered together with those before and after it: nobody needs to know at
+    /// once whether it reached anyone.
+    pub gathered: bool,
+    /// When the turn began.
+    pub now: Instant,
+    /// Deliveries are to be logged, with that much of the message.
+    pub trace: Option<PayloadTrace>,
+}
+
+/// A delivery as protocol lines for the log.
+fn log_delivery(
+    subscription: &Subscription,
+    parcel: &Parcel<'_>,
+    header: usize,
+    trace: PayloadTrace,
+) {
+    let peer = subscription.peer();
+    let line = [parcel.head, subscription.sid(), parcel.tail].concat();
+    let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+    tracing::trace!(cid = peer.id(), "{} - ->> [{line}]", peer.label());
+    let header = if peer.headers() { header } else { 0 };
+    if let Some(line) = display::payload(parcel.body, header, trace) {
+        tracing::trace!(cid = peer.id(), "{} - ->> {line}", peer.label());
+    }
+}
+
+/// What is the same for every receiver of one publication.
+#[derive(Debug)]
+struct Shipment<'a> {
+    publication: &'a Publication<'a>,
+    shared: Option<Bytes>,
+    shared_plain: Option<Bytes>,
+    /// Length of the header block, which some receivers do not get.
+    header: usize,
+    plain_ready: bool,
+    delivered: usize,
+}
+
+impl Deliveries {
+    /// Nothing touched yet. `seed` starts the draw of queue group members.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            dirty: Vec::new(),
+            eager: Vec::new(),
+            stall: None,
+            expired: Vec::new(),
+            overflows: Vec::new(),
+            run: Run::default(),
+            run_account: None,
+            drop_when_gated: false,
+            frame: MessageFrame::default(),
+            plain_frame: MessageFrame::default(),
+            random: seed | 1,
+            messages_out: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// Delivers a publication to everybody in `account` who wants it, at the latest when the turn ends.
+    pub fn publish(
+        &mut self,
+        account: &Arc<Account>,
+        cache: &mut Matches,
+        publication: &Publication<'_>,
+    ) {
+        let message = publication.message;
+        if !publication.gathered || !Run::gathers(message) {
+            self.publish_now(account, cache, publication);
+            return;
+        }
+        if self.run.push_same_subject(message) {
+            return;
+        }
+        let hash = account.hash(message.subject);
+        if cache.knows(message.subject, hash, account.generations())
+            && let Some(matches) = cache.get(hash)
+            && matches.groups().is_empty()
+        {
+            if self.run.push_same_targets(message, matches.plain()) || matches.is_empty() {
+                return;
+            }
+            self.end_run();
+            if self.run.start(message, matches.plain(), publication.from) {
+                self.run_account = Some(Arc::clone(account));
+                self.drop_when_gated = publication.drop_when_gated;
+                return;
+            }
+        }
+        self.publish_now(account, cache, publication);
+    }
+
+    /// Delivers what was gathered.
+    pub fn end_run(&mut self) {
+        if self.run.is_empty() {
+            return;
+        }
+        let mut run = std::mem::take(&mut self.run);
+        run.finish(|subscription, frames| {
+            let peer = subscription.peer();
+            let (delivery, size) = peer.deliver_run(subscription, frames, self.drop_when_gated);
+            self.note(subscription, delivery, size);
+        });
+        self.run = run;
+        if let Some(account) = self.run_account.take() {
+            self.settle(&account);
+        }
+    }
+
+    /// Delivers a publication at once; to how many.
+    pub fn publish_now(
+        &mut self,
+        account: &Account,
+        cache: &mut Matches,
+        publication: &Publication<'_>,
+    ) -> usize {
+        self.end_run();
+        let subject = publication.message.subject;
+        let hash = account.hash(subject);
+        let delivered = if cache.knows(subject, hash, account.generations()) {
+            cache
+                .get(hash)
+                .map_or(0, |matches| self.ship_to_set(matches, publication))
+        } else if cache.admits(hash) {
+            self.match_and_keep(account, cache, hash, publication)
+        } else {
+            self.match_and_ship(account, hash, publication)
+        };
+        self.settle(account);
+        delivered
+    }
+
+    /// Does what could not be done while locks were held.
+    fn settle(&mut self, account: &Account) {
+        for peer in self.eager.drain(..) {
+            peer.flush();
+        }
+        for subscription in self.expired.drain(..) {
+            account.unsubscribe(&subscription);
+            subscription.peer().note_expired();
+        }
+    }
+
+    /// Looks the subject up, keeps what it matched and delivers to it.
+    fn match_and_keep(
+        &mut self,
+        account: &Account,
+        cache: &mut Matches,
+        hash: u64,
+        publication: &Publication<'_>,
+    ) -> usize {
+        let subject = publication.message.subject;
+        let generations = account.generations();
+        let concern = generations.concern(subject);
+        let (stamp, matches) = {
+            let interest = account.interest();
+            (generations.stamp(concern), interest.matches(subject, hash))
+        };
+        let kept = cache.insert(subject, hash, (concern, stamp), matches);
+        kept.map_or(0, |matches| self.ship_to_set(matches, publication))
+    }
+
+    /// Delivers while looking the subject up, for subjects that come too seldom to be kept.
+    fn match_and_ship(
+        &mut self,
+        account: &Account,
+        hash: u64,
+        publication: &Publication<'_>,
+    ) -> usize {
+        let interest = account.interest();
+        let mut shipment = None;
+        let mut groups: Vec<&[Member]> = Vec::new();
+        interest.visit(publication.message.subject, hash, |found| {
+            let shipment = shipment.get_or_insert_with(|| self.start(publication));
+            match found {
+                Found::One(one) if one.queue().is_some() => groups.push(std::slice::from_ref(one)),
+                Found::One(one) => {
+                    self.ship(one, shipment);
+                }
+                Found::Set(set) => {
+                    for subscription in set.plain() {
+                        self.ship(subscription, shipment);
+                    }
+                    groups.extend(set.groups().iter().map(|group| &*group.members));
+                }
+            }
+        });
+        let Some(mut shipment) = shipment else {
+            return 0;
+        };
+        while let Some(members) = groups.pop() {
+            let queue = members.first().and_then(|member| member.queue());
+            let same = |other: &&[Member]| other.first().and_then(|member| member.queue()) == queue;
+            if groups.iter().any(same) {
+                let mut all = members.to_vec();
+                groups
+                    .iter()
+                    .filter(|other| same(other))
+                    .for_each(|other| all.extend_from_slice(other));
+                groups.retain(|other| !same(other));
+                self.ship_to_one_of(&all, &mut shipment);
+            } else {
+                self.ship_to_one_of(members, &mut shipment);
+            }
+        }
+        shipment.delivered
+    }
+
+    fn ship_to_set(
+        &mut self,
+        matches: &SubscriberSet<Member>,
+        publication: &Publication<'_>,
+    ) -> usize {
+        if matches.is_empty() {
+            return 0;
+        }
+        let mut shipment = self.start(publication);
+        for subscription in matches.plain() {
+            self.ship(subscription, &mut shipment);
+        }
+        for group in matches.groups() {
+            self.ship_to_one_of(&group.members, &mut shipment);
+        }
+        shipment.delivered
+    }
+
+    fn start<'a>(&mut self, publication: &'a Publication<'a>) -> Shipment<'a> {
+        let message = publication.message;
+        self.frame.prepare(message);
+        let source = publication
+            .source
+            .filter(|_| message.body.len() >= SHARE_BYTES);
+        Shipment {
+            publication,
+            shared: source.map(|source| source.slice_ref(message.body)),
+            shared_plain: None,
+            header: message.header.map_or(0, |header| header.bytes),
+            plain_ready: false,
+            delivered: 0,
+        }
+    }
+
+    /// Delivers to the first member, from a random one on, who can be delivered to.
+    fn ship_to_one_of(&mut self, members: &[Member], shipment: &mut Shipment<'_>) {
+        let first = self.draw(members.len());
+        let (after, before) = members.split_at_checked(first).unwrap_or((&[], members));
+        for subscription in before.iter().chain(after) {
+            if self.ship(subscription, shipment) {
+                return;
+            }
+        }
+    }
+
+    /// A number below `count`, evenly drawn.
+    fn draw(&mut self, count: usize) -> usize {
+        // xorshift64*: good enough to spread work, and without any shared state.
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let high = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+        usize::try_from((high * count as u64) >> 32).unwrap_or(0)
+    }
+
+    /// Delivers to one subscription, if it takes the message.
+    fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
+        let peer = subscription.peer();
+        let publication = shipment.publication;
+        let message = publication.message;
+        if Arc::ptr_eq(peer, publication.from) && !peer.echo() {
+            return false;
+        }
+        if !subscription.admits(message.subject) {
+            return false;
+        }
+        let body = message.body;
+        let parcel = if shipment.header > 0 && !peer.headers() {
+            self.prepare_plain(shipment);
+            Parcel {
+                head: self.plain_frame.head(),
+                tail: self.plain_frame.tail(),
+                body: body.get(shipment.header..).unwrap_or_default(),
+                shared: shipment.shared_plain.as_ref(),
+            }
+        } else {
+            Parcel {
+                head: self.frame.head(),
+                tail: self.frame.tail(),
+                body,
+                shared: shipment.shared.as_ref(),
+            }
+        };
+        let size = parcel.body.len().saturating_sub(2) as u64;
+        let delivery = peer.deliver(subscription, parcel, publication.drop_when_gated);
+        let delivered = delivery.delivered > 0;
+        if delivered && let Some(trace) = publication.trace {
+            log_delivery(subscription, &parcel, shipment.header, trace);
+        }
+        if delivered
+            && peer.tracks_responses()
+            && let Some(reply) = message.reply
+        {
+            peer.expect_response(reply, publication.now);
+        }
+        self.note(subscription, delivery, size);
+        shipment.delivered += usize::from(delivered);
+        delivered
+    }
+
+    /// Remembers what a delivery asks for.
+    fn note(&mut self, subscription: &Member, delivery: Delivery, size: u64) {
+        let peer = subscription.peer();
+        if delivery.must_flush {
+            self.dirty.push(Arc::clone(peer));
+        }
+        if delivery.expired {
+            self.expired.push(Arc::clone(subscription));
+        }
+        if delivery.eager {
+            self.eager.push(Arc::clone(peer));
+        }
+        if delivery.stalls {
+            self.stall = Some(Arc::clone(peer));
+        }
+        if delivery.overflow {
+            self.overflows.push(Arc::clone(peer));
+        }
+        if delivery.delivered > 0 {
+            self.messages_out += delivery.delivered as u64;
+            self.bytes_out += size;
+        }
+    }
+
+    /// The form without headers, made when the first receiver needs it.
+    fn prepare_plain(&mut self, shipment: &mut Shipment<'_>) {
+        if !shipment.plain_ready {
+            shipment.plain_ready = true;
+            self.plain_frame
+                .prepare_without_headers(shipment.publication.message);
+            shipment.shared_plain = shipment
+                .shared
+                .as_ref()
+                .map(|shared| shared.slice(shipment.header..));
+        }
+    }
+
+    /// Tells the publisher, on its own subscription to the reply subject, that nobody listens.
+    pub fn answer_no_responders(
+        &mut self,
+        account: &Account,
+        from: &Arc<Peer>,
+        message: &Publish<'_>,
+    ) {
+        let Some(reply) = message.reply else { return };
+        let matches = account.interest().matches(reply, account.hash(reply));
+        let own = matches
+            .plain()
+            .iter()
+            .find(|subscription| Arc::ptr_eq(subscription.peer(), from));
+        if let Some(subscription) = own {
+            self.send(
+                from,
+                &encode::no_responders(reply, subscription.sid(), message.subject),
+            );
+        }
+    }
+
+    /// Leaves protocol text for a peer and flushes it at the end of the turn.
+    pub fn send(&mut self, peer: &Arc<Peer>, text: &[u8]) {
+        self.end_run();
+        if peer.send(text) {
+            self.dirty.push(Arc::clone(peer));
+        }
+    }
+
+    /// Ends the turn: sends what each touched peer has pending.
+    pub fn flush(&mut self) {
+        self.end_run();
+        for peer in self.dirty.drain(..) {
+            peer.flush();
+        }
+    }
+
+    /// Messages and bytes delivered since this was asked last.
+    pub fn take_traffic(&mut self) -> (u64, u64) {
+        (
+            std::mem::take(&mut self.messages_out),
+            std::mem::take(&mut self.bytes_out),
+        )
+    }
+
+    /// The slow peer for which the publisher of this turn should pause, if there is one.
+    pub fn take_stall(&mut self) -> Option<Arc<Peer>> {
+        self.stall.take().filter(|peer| peer.stalls())
+    }
+
+    /// The peers that were cut off in this turn.
+    pub fn take_overflows(&mut self) -> Vec<Arc<Peer>> {
+        std::mem::take(&mut self.overflows)
+    }
+}

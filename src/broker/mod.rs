@@ -1,0 +1,11 @@
+//! What connections share, and the decisions about it: accounts and their interest, the registry of
+//! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
+
+pub mod account;
+pub mod close;
+pub mod deliver;
+pub mod peer;
+pub mod registry;
+mod run;
+pub mod stats;
+pub mod subscription;

@@ -1,0 +1,619 @@
+//! The part of a connection that others reach: where they leave what it is to be sent.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::close::CloseReason;
+use super::run::{FrameBytes, Frames};
+use super::subscription::{Count, Subscription};
+use crate::auth::{Permissions, ReplyTracker};
+use crate::outbound::{MAX_SLICES, Outbound, recycle};
+
+/// The sending side of a connection's socket, or whatever it has instead.
+pub trait Wire: fmt::Debug + Send + Sync {
+    /// Sends as much as fits without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits; anything else means that the wire is broken.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Tells the connection's own task to look after it: the wire is blocked, the connection is to
+    /// end, or a backlog has been drained.
+    fn wake(&self);
+}
+
+/// Pending bytes at which a turn sends what it has gathered so far instead of gathering more.
+const EAGER_FLUSH_BYTES: usize = 128 * 1024;
+
+/// Runs of at most this many bytes are copied behind what waits already: a segment of its own costs
+/// more than that for the socket as well as for memory.
+const COPY_RUN_BYTES: usize = 2 * 1024;
+
+/// Batches that one flush sends for everybody else who adds to it meanwhile, before it leaves the
+/// rest to the connection's own task.
+const MAX_BATCHES_PER_FLUSH: usize = 8;
+
+/// What is known of a connection before its peer says anything.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The connection's number.
+    pub id: u64,
+    /// The peer's address; empty where it has none.
+    pub ip: String,
+    /// The challenge in its INFO, to be signed by clients that log in with a key; empty without one.
+    pub nonce: String,
+    /// How logs call it at first: `address:port - cid:number`.
+    pub label: String,
+}
+
+/// One connection as others see it.
+///
+/// Locking: `state` is held for the copy of a message or less, never over a system call.
+#[derive(Debug)]
+pub struct Peer {
+    facts: Facts,
+    wire: Box<dyn Wire>,
+    state: Mutex<State>,
+    /// Most pending bytes; more and the peer is cut off.
+    max_pending: AtomicUsize,
+    echo: AtomicBool,
+    headers: AtomicBool,
+    wants_info: AtomicBool,
+    label: RwLock<Arc<str>>,
+    /// Subscriptions that ended by themselves and still stand in the connection's own list.
+    expired: AtomicUsize,
+    in_messages: AtomicU64,
+    in_bytes: AtomicU64,
+    stalls: AtomicU64,
+    /// Publishers that pause for this peer wait for it.
+    ungated: Notify,
+    /// Whether there are `responses`.
+    tracks_responses: AtomicBool,
+    responses: Mutex<Option<Box<Responses>>>,
+}
+
+/// The answers that a peer may give to messages it got.
+#[derive(Debug)]
+struct Responses {
+    permissions: Arc<Permissions>,
+    tracker: ReplyTracker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outbound: Outbound,
+    /// Somebody will flush it at the end of a turn.
+    dirty: bool,
+    /// Somebody is sending a batch that was taken out of `outbound`; its bytes still count as pending.
+    sending: usize,
+    /// The wire took no more; the connection's own task waits until it does.
+    blocked: bool,
+    /// The backlog passed the point at which publishers are paused.
+    gated: bool,
+    /// The wire has been blocked for long without any progress: pausing publishers would help nobody.
+    unresponsive: bool,
+    closing: Option<CloseReason>,
+    out_messages: u64,
+    out_bytes: u64,
+    /// Bytes that the wire has taken, control lines included.
+    sent: u64,
+}
+
+/// What a connection's own task must look after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    /// The wire would not take everything: bytes wait until it does.
+    pub blocked: bool,
+    /// The connection is to end for this reason.
+    pub closing: Option<CloseReason>,
+}
+
+impl State {
+    fn pending(&self) -> usize {
+        self.outbound.pending() + self.sending
+    }
+}
+
+/// What became of messages for one subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// How many messages the peer will be sent.
+    pub delivered: usize,
+    /// Whether the caller must flush the peer at the end of its turn.
+    pub must_flush: bool,
+    /// Whether the peer wants publishers to pause.
+    pub stalls: bool,
+    /// Whether the subscription has got its last message.
+    pub expired: bool,
+    /// Whether the peer has so much pending that it should be flushed at once.
+    pub eager: bool,
+    /// Whether this message was one too many: the peer is being cut off.
+    pub overflow: bool,
+}
+
+const NOT_DELIVERED: Delivery = Delivery {
+    delivered: 0,
+    must_flush: false,
+    stalls: false,
+    expired: false,
+    eager: false,
+    overflow: false,
+};
+
+/// How a flush ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// Everything has been sent, or somebody else is about to send it.
+    Done,
+    /// The wire takes no more.
+    Blocked,
+    /// The wire is broken.
+    Broken,
+}
+
+/// The bytes of one message, ready for one subscription.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// Control line before the sid.
+    pub head: &'a [u8],
+    /// Control line after the sid, line end included.
+    pub tail: &'a [u8],
+    /// Header block, payload and line end.
+    pub body: &'a [u8],
+    /// The same as `body` where it may be shared instead of copied.
+    pub shared: Option<&'a Bytes>,
+}
+
+impl Peer {
+    /// A connection that sends through `wire` and is cut off when more than `max_pending` bytes wait.
+    #[must_use]
+    pub fn new(facts: Facts, wire: Box<dyn Wire>, max_pending: usize) -> Self {
+        let label = &*facts.label;
+        Self {
+            wire,
+            state: Mutex::default(),
+            max_pending: AtomicUsize::new(max_pending),
+            echo: AtomicBool::new(true),
+            headers: AtomicBool::new(false),
+            wants_info: AtomicBool::new(false),
+            label: RwLock::new(label.into()),
+            facts,
+            expired: AtomicUsize::new(0),
+            in_messages: AtomicU64::new(0),
+            in_bytes: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            ungated: Notify::new(),
+            tracks_responses: AtomicBool::new(false),
+            responses: Mutex::default(),
+        }
+    }
+
+    /// The connection's number.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.facts.id
+    }
+
+    /// What was known of it before it said anything.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whether its own messages come back to it.
+    #[must_use]
+    pub fn echo(&self) -> bool {
+        self.echo.load(Ordering::Relaxed)
+    }
+
+    /// Whether it understands headers.
+    #[must_use]
+    pub fn headers(&self) -> bool {
+        self.headers.load(Ordering::Relaxed)
+    }
+
+    /// Whether it understands an INFO that comes later than the first.
+    #[must_use]
+    pub fn wants_info(&self) -> bool {
+        self.wants_info.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what CONNECT said.
+    pub fn set_options(&self, echo: bool, headers: bool, wants_info: bool) {
+        self.echo.store(echo, Ordering::Relaxed);
+        self.headers.store(headers, Ordering::Relaxed);
+        self.wants_info.store(wants_info, Ordering::Relaxed);
+    }
+
+    /// How logs call it.
+    #[must_use]
+    pub fn label(&self) -> Arc<str> {
+        Arc::clone(&self.label.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes how logs call it.
+    pub fn set_label(&self, label: &str) {
+        *self.label.write().unwrap_or_else(PoisonError::into_inner) = label.into();
+    }
+
+    /// The limit of pending bytes.
+    #[must_use]
+    pub fn max_pending(&self) -> usize {
+        self.max_pending.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the peer answer messages as `permissions` say, or without regard to messages it gets.
+    pub fn set_responses(&self, permissions: Option<Arc<Permissions>>) {
+        let responses = permissions.and_then(|permissions| {
+            let tracker = ReplyTracker::new(permissions.responses()?);
+            Some(Box::new(Responses {
+                permissions,
+                tracker,
+            }))
+        });
+        self.tracks_responses
+            .store(responses.is_some(), Ordering::Relaxed);
+        *self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = responses;
+    }
+
+    /// Whether the peer may answer only messages that it got.
+    #[must_use]
+    pub fn tracks_responses(&self) -> bool {
+        self.tracks_responses.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer may publish on `subject` because it got a message that asked for it.
+    #[must_use]
+    pub fn may_respond(&self, subject: &[u8], now: Instant) -> bool {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        responses
+            .as_mut()
+            .is_some_and(|responses| responses.tracker.may_respond(subject, now))
+    }
+
+    /// Notes that the peer got a message that asks for an answer on `reply`.
+    pub(super) fn expect_response(&self, reply: &[u8], now: Instant) {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(responses) = responses.as_mut()
+            && !responses.permissions.may_publish(reply)
+        {
+            responses.tracker.delivered(reply, now);
+        }
+    }
+
+    /// Leaves one message for one of the peer's subscriptions.
+    ///
+    /// `drop_when_gated` is nats-server's `no_fast_producer_stall`: what would pause the publisher is
+    /// left out instead.
+    pub fn deliver(
+        &self,
+        subscription: &Subscription,
+        parcel: Parcel<'_>,
+        drop_when_gated: bool,
+    ) -> Delivery {
+        let mut state = self.lock();
+        if state.closing.is_some() || (state.gated && drop_when_gated) {
+            return NOT_DELIVERED;
+        }
+        let count = subscription.count(1);
+        if count.taken == 0 {
+            return NOT_DELIVERED;
+        }
+        match parcel.shared {
+            Some(body) => {
+                state
+                    .outbound
+                    .push([parcel.head, subscription.sid(), parcel.tail]);
+                state.outbound.push_shared(body.clone());
+            }
+            None => {
+                state
+                    .outbound
+                    .push([parcel.head, subscription.sid(), parcel.tail, parcel.body])
+            }
+        }
+        state.out_messages += 1;
+        state.out_bytes += parcel.body.len().saturating_sub(2) as u64;
+        self.after_append(&mut state, count)
+    }
+
+    /// Leaves a run of messages for one of the peer's subscriptions; see [`Self::deliver`].
+    pub(super) fn deliver_run(
+        &self,
+        subscription: &Subscription,
+        frames: Frames<'_>,
+        drop_when_gated: bool,
+    ) -> (Delivery, u64) {
+        let mut state = self.lock();
+        if state.closing.is_some() || (state.gated && drop_when_gated) {
+            return (NOT_DELIVERED, 0);
+        }
+        let count = subscription.count(frames.marks.len());
+        if count.taken == 0 {
+            return (NOT_DELIVERED, 0);
+        }
+        let size = frames.size_of(count.taken);
+        let length = frames.length_of(count.taken);
+        match frames.bytes {
+            FrameBytes::Owned(mut bytes) if length > COPY_RUN_BYTES => {
+                bytes.truncate(length);
+                state.outbound.push_segment(bytes);
+            }
+            FrameBytes::Owned(bytes) => {
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
+                recycle(bytes);
+            }
+            FrameBytes::Shared(bytes) if length > COPY_RUN_BYTES => {
+                state.outbound.push_shared(bytes.slice(..length));
+            }
+            FrameBytes::Shared(bytes) => {
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
+            }
+        }
+        state.out_messages += count.taken as u64;
+        state.out_bytes += size;
+        (self.after_append(&mut state, count), size)
+    }
+
+    fn after_append(&self, state: &mut State, count: Count) -> Delivery {
+        let pending = state.pending();
+        let max_pending = self.max_pending();
+        let overflow = pending > max_pending && state.blocked;
+        if overflow {
+            self.start_closing(state, CloseReason::SlowConsumerPendingBytes);
+        }
+        state.gated |= pending > max_pending / 4 * 3;
+        let must_flush = !state.dirty && !state.blocked;
+        state.dirty |= must_flush;
+        Delivery {
+            delivered: if overflow { 0 } else { count.taken },
+            must_flush,
+            stalls: state.gated && !state.unresponsive && !overflow,
+            expired: count.last,
+            eager: !state.blocked && (pending > EAGER_FLUSH_BYTES || pending > max_pending / 2),
+            overflow,
+        }
+    }
+
+    /// Leaves protocol text for the peer; true when the caller must flush it.
+    pub fn send(&self, text: &[u8]) -> bool {
+        let mut state = self.lock();
+        if state.closing.is_some() {
+            return false;
+        }
+        state.outbound.push([text]);
+        self.after_append(
+            &mut state,
+            Count {
+                taken: 1,
+                last: false,
+            },
+        )
+        .must_flush
+    }
+
+    /// Sends what is pending, as far as the wire takes it.
+    pub fn flush(&self) -> Flush {
+        for _ in 0..MAX_BATCHES_PER_FLUSH {
+            let mut batch = {
+                let mut state = self.lock();
+                if state.sending > 0 {
+                    return Flush::Done;
+                }
+                if state.blocked {
+                    return Flush::Blocked;
+                }
+                if state.outbound.is_empty() {
+                    state.dirty = false;
+                    return Flush::Done;
+                }
+                state.sending = state.outbound.pending();
+                std::mem::take(&mut state.outbound)
+            };
+            let outcome = self.write_batch(&mut batch);
+            if let Some(flush) = self.after_batch(batch, outcome) {
+                return flush;
+            }
+        }
+        // Others keep adding faster than this thread sends; it has its own connection to serve.
+        self.lock().blocked = true;
+        self.wire.wake();
+        Flush::Blocked
+    }
+
+    /// Sends until the wire blocks; without any lock, since others may want to add meanwhile.
+    fn write_batch(&self, batch: &mut Outbound) -> io::Result<()> {
+        while !batch.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = batch.slices(&mut slices);
+            match self
+                .wire
+                .try_write(slices.get(..count).unwrap_or_default())?
+            {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => batch.advance(sent),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back what was not sent. `None` when the batch went out whole.
+    fn after_batch(&self, batch: Outbound, outcome: io::Result<()>) -> Option<Flush> {
+        let mut state = self.lock();
+        let sent = state.sending - batch.pending();
+        state.sent += sent as u64;
+        state.sending = 0;
+        state.outbound.prepend(batch);
+        if sent > 0 {
+            state.unresponsive = false;
+        }
+        if state.gated && state.pending() < self.max_pending() / 4 * 3 {
+            state.gated = false;
+            self.ungated.notify_waiters();
+        }
+        let error = outcome.err()?;
+        state.dirty = false;
+        if error.kind() == io::ErrorKind::WouldBlock {
+            state.blocked = true;
+            self.wire.wake();
+            return Some(Flush::Blocked);
+        }
+        self.start_closing(&mut state, CloseReason::WriteError);
+        Some(Flush::Broken)
+    }
+
+    /// The wire takes bytes again: sends on. For the connection's own task.
+    pub fn resume(&self) -> Flush {
+        {
+            let mut state = self.lock();
+            state.blocked = false;
+            state.dirty = true;
+        }
+        self.flush()
+    }
+
+    /// What the connection's own task must look after.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        let state = self.lock();
+        Condition {
+            blocked: state.blocked,
+            closing: state.closing,
+        }
+    }
+
+    /// Bytes sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.lock().sent
+    }
+
+    /// Resolves once publishers need not wait for the peer any more.
+    pub async fn ungated(&self) {
+        loop {
+            let notified = self.ungated.notified();
+            if !self.stalls() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Whether publishers should still wait for the peer.
+    #[must_use]
+    pub fn stalls(&self) -> bool {
+        let state = self.lock();
+        state.gated && !state.unresponsive && state.closing.is_none()
+    }
+
+    /// Notes that the wire has been blocked for a while without progress.
+    pub fn mark_unresponsive(&self) {
+        self.lock().unresponsive = true;
+        self.ungated.notify_waiters();
+    }
+
+    /// Bytes that wait to be sent.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.lock().pending()
+    }
+
+    /// Lets the connection end; only the first reason counts.
+    pub fn close(&self, reason: CloseReason) {
+        self.start_closing(&mut self.lock(), reason);
+    }
+
+    fn start_closing(&self, state: &mut State, reason: CloseReason) {
+        if state.closing.is_none() {
+            state.closing = Some(reason);
+            if !reason.flushes() {
+                state.outbound.clear();
+            }
+            self.wire.wake();
+            self.ungated.notify_waiters();
+        }
+    }
+
+    /// Ends a subscription of this peer: no message reaches it after this returns.
+    pub fn end_subscription(&self, subscription: &Subscription) {
+        let _state = self.lock();
+        subscription.close();
+    }
+
+    /// Lets a subscription of this peer end after `max` messages in all; false when it has had them.
+    pub fn limit_subscription(&self, subscription: &Subscription, max: u64) -> bool {
+        let _state = self.lock();
+        subscription.set_max(max)
+    }
+
+    /// Notes that a subscription has ended by itself.
+    pub fn note_expired(&self) {
+        self.expired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many subscriptions have ended by themselves and were not taken off the list yet.
+    #[must_use]
+    pub fn expired(&self) -> usize {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// Notes that those are being taken off the list.
+    pub fn forget_expired(&self) {
+        self.expired.store(0, Ordering::Relaxed);
+    }
+
+    /// Adds what one turn brought from the peer. Only the connection's own task calls it.
+    pub fn count_received(&self, messages: u64, bytes: u64) {
+        if messages > 0 {
+            let total = self.in_messages.load(Ordering::Relaxed) + messages;
+            self.in_messages.store(total, Ordering::Relaxed);
+            let total = self.in_bytes.load(Ordering::Relaxed) + bytes;
+            self.in_bytes.store(total, Ordering::Relaxed);
+        }
+    }
+
+    /// Messages and bytes from the peer.
+    #[must_use]
+    pub fn traffic_in(&self) -> (u64, u64) {
+        (
+            self.in_messages.load(Ordering::Relaxed),
+            self.in_bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Messages and bytes to the peer.
+    #[must_use]
+    pub fn traffic_out(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.out_messages, state.out_bytes)
+    }
+
+    /// Notes that a publisher was paused for this peer.
+    pub fn count_stall(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,109 @@
+//! The accounts and connections of one server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+
+use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::peer::Peer;
+use super::stats::ServerStats;
+
+/// Everything that the connections of a server share.
+#[derive(Debug)]
+pub struct Broker {
+    accounts: DashMap<String, Arc<Account>>,
+    peers: DashMap<u64, Arc<Peer>>,
+    global: Arc<Account>,
+    system: Arc<Account>,
+    next_id: AtomicU64,
+    client_count: AtomicUsize,
+    /// Counters since the start.
+    pub stats: ServerStats,
+}
+
+/// The number of the first connection; nats-server's internal ones take those before it (oracle).
+const FIRST_CONNECTION: u64 = 5;
+
+impl Default for Broker {
+    fn default() -> Self {
+        let global = Arc::new(Account::new(GLOBAL_ACCOUNT));
+        let system = Arc::new(Account::new(SYSTEM_ACCOUNT));
+        let accounts = DashMap::new();
+        for account in [&global, &system] {
+            accounts.insert(account.name().to_owned(), Arc::clone(account));
+        }
+        Self {
+            accounts,
+            peers: DashMap::new(),
+            global,
+            system,
+            next_id: AtomicU64::new(FIRST_CONNECTION),
+            client_count: AtomicUsize::new(0),
+            stats: ServerStats::default(),
+        }
+    }
+}
+
+impl Broker {
+    /// The account of everybody who was not given another one.
+    #[must_use]
+    pub fn global_account(&self) -> &Arc<Account> {
+        &self.global
+    }
+
+    /// The account of the server's own events and services.
+    #[must_use]
+    pub fn system_account(&self) -> &Arc<Account> {
+        &self.system
+    }
+
+    /// The account of that name, made if there is none.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Arc<Account> {
+        if let Some(account) = self.accounts.get(name) {
+            return Arc::clone(&account);
+        }
+        let entry = self.accounts.entry(name.to_owned());
+        Arc::clone(&entry.or_insert_with(|| Arc::new(Account::new(name))))
+    }
+
+    /// A number for a new connection.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Enters a connection; how many there are now, it included.
+    pub fn register(&self, peer: Arc<Peer>) -> usize {
+        self.stats.total_connections.add(1);
+        self.peers.insert(peer.id(), peer);
+        self.client_count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Strikes a connection out.
+    pub fn deregister(&self, peer: &Peer) {
+        if self.peers.remove(&peer.id()).is_some() {
+            self.client_count.fetch_sub(1, Ordering::Relaxed);
+            let (messages, bytes) = peer.traffic_out();
+            self.stats.sent_to_closed.add(messages, bytes);
+        }
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.client_count.load(Ordering::Relaxed)
+    }
+
+    /// The connection of that number.
+    #[must_use]
+    pub fn peer(&self, id: u64) -> Option<Arc<Peer>> {
+        self.peers.get(&id).map(|peer| Arc::clone(&peer))
+    }
+
+    /// All connections, in no order.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.iter().map(|peer| Arc::clone(&peer)).collect()
+    }
+}

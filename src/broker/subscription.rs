@@ -1,0 +1,186 @@
+//! One subscription: what is wanted, by whom, under which name.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::peer::Peer;
+use crate::auth::DeliveryFilter;
+use crate::proto::op::Subscribe;
+use crate::routing::groups::Subscriber;
+
+/// A peer's wish to get what is published on a filter.
+///
+/// Its three words stand one after the other in a single allocation: a server may hold millions.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Filter, queue and sid.
+    words: Box<[u8]>,
+    filter_end: u32,
+    queue_end: u32,
+    has_queue: bool,
+    closed: AtomicBool,
+    /// Messages delivered, and the number after which it ends (0: never). Both are written only under
+    /// the peer's lock.
+    delivered: AtomicU64,
+    max: AtomicU64,
+    peer: Arc<Peer>,
+    /// Decides about each message where the peer may not see all that the filter wants.
+    admission: Option<Box<DeliveryFilter>>,
+}
+
+/// How many messages a subscription took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count {
+    /// That many of those offered, from the first on.
+    pub(super) taken: usize,
+    /// Whether it has ended with them.
+    pub(super) last: bool,
+}
+
+impl Subscription {
+    /// A subscription of `peer`. `None` when the words are too long to be one (4 GiB).
+    #[must_use]
+    pub fn new(
+        subscribe: &Subscribe<'_>,
+        peer: Arc<Peer>,
+        admission: Option<DeliveryFilter>,
+    ) -> Option<Self> {
+        let queue = subscribe.queue.unwrap_or_default();
+        let words = [subscribe.filter, queue, subscribe.sid].concat();
+        Some(Self {
+            words: words.into_boxed_slice(),
+            filter_end: u32::try_from(subscribe.filter.len()).ok()?,
+            queue_end: u32::try_from(subscribe.filter.len() + queue.len()).ok()?,
+            has_queue: subscribe.queue.is_some(),
+            closed: AtomicBool::new(false),
+            delivered: AtomicU64::new(0),
+            max: AtomicU64::new(0),
+            peer,
+            admission: admission.map(Box::new),
+        })
+    }
+
+    /// The filter.
+    #[must_use]
+    pub fn filter(&self) -> &[u8] {
+        self.words
+            .get(..self.filter_end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The queue group, if it is in one.
+    #[must_use]
+    pub fn queue(&self) -> Option<&[u8]> {
+        let range = self.filter_end as usize..self.queue_end as usize;
+        if self.has_queue {
+            self.words.get(range)
+        } else {
+            None
+        }
+    }
+
+    /// The peer's name for it.
+    #[must_use]
+    pub fn sid(&self) -> &[u8] {
+        self.words
+            .get(self.queue_end as usize..)
+            .unwrap_or_default()
+    }
+
+    /// Who gets the messages.
+    #[must_use]
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Whether its peer may see a message on `subject`.
+    #[must_use]
+    pub fn admits(&self, subject: &[u8]) -> bool {
+        self.admission
+            .as_ref()
+            .is_none_or(|admission| admission.admits(subject))
+    }
+
+    /// Whether its peer may see everything that the filter wants.
+    #[must_use]
+    pub fn admits_all(&self) -> bool {
+        self.admission.is_none()
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Messages delivered so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// The number of messages after which it ends, if there is one.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        Some(self.max.load(Ordering::Relaxed)).filter(|&max| max > 0)
+    }
+
+    /// Ends it. The caller holds the peer's lock, so that no delivery is under way.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets it end after `max` messages in all; false when those have been delivered already. The
+    /// caller holds the peer's lock.
+    pub(super) fn set_max(&self, max: u64) -> bool {
+        let open = max > self.delivered();
+        self.max
+            .store(if open { max } else { 0 }, Ordering::Relaxed);
+        open
+    }
+
+    /// Counts up to `wanted` deliveries: how many it still takes. The caller holds the peer's lock,
+    /// hence no read-modify-write is needed.
+    pub(super) fn count(&self, wanted: usize) -> Count {
+        if self.is_closed() {
+            return Count {
+                taken: 0,
+                last: false,
+            };
+        }
+        let before = self.delivered();
+        let Some(max) = self.max() else {
+            self.delivered
+                .store(before + wanted as u64, Ordering::Relaxed);
+            return Count {
+                taken: wanted,
+                last: false,
+            };
+        };
+        let left = usize::try_from(max.saturating_sub(before)).unwrap_or(usize::MAX);
+        let taken = wanted.min(left);
+        self.delivered
+            .store(before + taken as u64, Ordering::Relaxed);
+        if taken == left {
+            self.close();
+        }
+        Count {
+            taken,
+            last: taken == left,
+        }
+    }
+}
+
+impl Subscriber for Arc<Subscription> {
+    fn filter(&self) -> &[u8] {
+        Subscription::filter(self)
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        Subscription::queue(self)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+}

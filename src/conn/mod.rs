@@ -1,0 +1,371 @@
+//! One connection, whatever it is for: bytes in, turns, bytes out, timers, and its end.
+//!
+//! A connection is one task. It waits for its socket, serves everything that one read brought in a
+//! *turn* (see [`turn`]), and looks after its own pending bytes only when the socket would not take
+//! them at once; normally whoever left them there has sent them too. What a connection means is the
+//! business of its [`Link`].
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this layer reads the clock for those below"
+)]
+
+pub mod keepalive;
+pub mod read;
+pub mod transport;
+pub mod turn;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, timeout};
+
+use crate::auth::{Login, PasswordCheck, Rejection};
+use crate::broker::close::CloseReason;
+use crate::broker::peer::Peer;
+use crate::proto::encode;
+use keepalive::{Due, Keepalive};
+use read::{Reader, Turned};
+use transport::{ReadHalf, SocketWire};
+use turn::{Link, Verdict};
+
+/// How long a blocked wire may stay without any progress before publishers stop pausing for it.
+const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(100);
+
+/// Longest pause of a publisher for a slow peer, each time it has filled that peer's backlog.
+const MAX_STALL: Duration = Duration::from_millis(10);
+
+/// How long a closing connection may take to send what is still pending.
+const CLOSING_FLUSH: Duration = Duration::from_secs(1);
+
+/// How long, and up to how many bytes, a connection that was closed for a mistake goes on to read:
+/// closing a socket with unread bytes would reset it, and the peer would never see the error text.
+const LINGER: Duration = Duration::from_millis(250);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Time limits of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Time between pings.
+    pub ping_interval: Duration,
+    /// Unanswered pings after which the connection is stale.
+    pub ping_max: u32,
+    /// How long a blocked wire may stay without progress before the peer is cut off.
+    pub write_deadline: Duration,
+    /// Time for the peer to introduce itself; `None` where it need not.
+    pub introduction: Option<Duration>,
+}
+
+/// What connections of a server have in common.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// A permit for each password that may be checked at the same time: a check takes a processor for
+    /// tens of milliseconds, and whoever reaches the server can ask for one.
+    pub password_checks: Arc<Semaphore>,
+    /// Spreads the first pings of many connections.
+    pub random: u64,
+}
+
+/// A connection about to run.
+#[derive(Debug)]
+pub struct Connection<L> {
+    reader: Reader,
+    wire: Arc<SocketWire>,
+    peer: Arc<Peer>,
+    link: L,
+    write_deadline: Duration,
+    keepalive: Keepalive,
+    introduce_until: Option<Instant>,
+    blocked: Option<Blocked>,
+    /// The slow peer for which this publisher pauses, and until when at most.
+    stalled: Option<(Arc<Peer>, Instant)>,
+    password_checks: Arc<Semaphore>,
+    /// A check of the peer's password; nothing is read until its outcome is known.
+    verification: Option<JoinHandle<Result<Login, Rejection>>>,
+}
+
+/// A wire that takes no bytes.
+#[derive(Debug)]
+struct Blocked {
+    /// Since when there has been no progress.
+    since: Instant,
+    /// Whether publishers have been told not to wait.
+    unresponsive: bool,
+}
+
+/// What woke the task.
+enum Woken {
+    Control,
+    Timer,
+    Writable,
+    Unstalled,
+    Turned(Turned),
+    Verified(Result<Login, Rejection>),
+}
+
+impl<L: Link> Connection<L> {
+    /// A connection that reads from `half` and whose peer writes through `wire`.
+    #[must_use]
+    pub fn new(
+        half: ReadHalf,
+        wire: Arc<SocketWire>,
+        peer: Arc<Peer>,
+        link: L,
+        surroundings: Surroundings,
+    ) -> Self {
+        let now = Instant::now();
+        let Surroundings {
+            timeouts,
+            password_checks,
+            random,
+        } = surroundings;
+        Self {
+            reader: Reader::new(half),
+            wire,
+            peer,
+            link,
+            write_deadline: timeouts.write_deadline,
+            keepalive: Keepalive::new(now, timeouts.ping_interval, timeouts.ping_max, random),
+            introduce_until: timeouts.introduction.map(|allowed| now + allowed),
+            blocked: None,
+            stalled: None,
+            password_checks,
+            verification: None,
+        }
+    }
+
+    /// Serves the connection until it ends.
+    pub async fn run(mut self) {
+        let reason = self.serve().await;
+        while self.link.release() {
+            tokio::task::yield_now().await;
+        }
+        self.link.closed(reason);
+        self.finish(reason).await;
+    }
+
+    async fn serve(&mut self) -> CloseReason {
+        let timer = tokio::time::sleep_until(self.next_deadline());
+        tokio::pin!(timer);
+        loop {
+            let condition = self.peer.condition();
+            if let Some(reason) = condition.closing {
+                return reason;
+            }
+            self.note_blocked(condition.blocked);
+            let deadline = self.next_deadline();
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            match self.wait(timer.as_mut()).await {
+                Woken::Control => {}
+                Woken::Timer => self.on_timer(),
+                Woken::Writable => self.resume(),
+                Woken::Unstalled => self.stalled = None,
+                Woken::Turned(turned) => self.after_turn(turned),
+                Woken::Verified(outcome) => {
+                    self.verification = None;
+                    let turned = self.reader.resume_turn(&mut self.link, &self.peer, outcome);
+                    self.after_turn(turned);
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self, timer: Pin<&mut Sleep>) -> Woken {
+        let Self {
+            reader,
+            wire,
+            peer,
+            link,
+            stalled,
+            blocked,
+            verification,
+            ..
+        } = self;
+        let (stalls, verifies) = (stalled.is_some(), verification.is_some());
+        let reads = !stalls && !verifies;
+        let verified = async {
+            match verification {
+                Some(check) => check.await.unwrap_or(Err(Rejection::WrongPassword)),
+                None => std::future::pending().await,
+            }
+        };
+        let ungated = async {
+            if let Some((slow, _)) = stalled {
+                slow.ungated().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = wire.control() => Woken::Control,
+            () = timer => Woken::Timer,
+            () = poll_fn(|context| wire.poll_writable(context)), if blocked.is_some() => {
+                Woken::Writable
+            }
+            () = ungated, if stalls => Woken::Unstalled,
+            outcome = verified, if verifies => Woken::Verified(outcome),
+            turned = poll_fn(|context| reader.poll_turn(context, link, peer)), if reads => {
+                Woken::Turned(turned)
+            }
+        }
+    }
+
+    fn after_turn(&mut self, turned: Turned) {
+        let (verdict, stall, introduced, ponged) = match turned {
+            Turned::Served {
+                verdict,
+                stall,
+                introduced,
+                ponged,
+            } => (verdict, stall, introduced, ponged),
+            Turned::EndOfStream => return self.peer.close(CloseReason::ClientClosed),
+            Turned::Failed(error) => return self.peer.close(self.link.read_failed(&error)),
+        };
+        let now = Instant::now();
+        self.keepalive.heard(now);
+        if ponged {
+            self.keepalive.ponged(now);
+        }
+        if introduced {
+            self.introduce_until = None;
+            self.keepalive.introduced(now);
+        }
+        if let Some(slow) = stall {
+            slow.count_stall();
+            self.stalled = Some((slow, now + MAX_STALL));
+        }
+        match verdict {
+            Verdict::Continue => {}
+            Verdict::Close(reason) => self.peer.close(reason),
+            Verdict::Verify(check) => self.verify(*check),
+        }
+    }
+
+    /// Checks a password where that may take its time.
+    fn verify(&mut self, check: PasswordCheck) {
+        let permits = Arc::clone(&self.password_checks);
+        self.verification = Some(tokio::spawn(async move {
+            let Ok(_permit) = permits.acquire().await else {
+                return Err(Rejection::WrongPassword);
+            };
+            let checked = tokio::task::spawn_blocking(move || check.run(std::time::Instant::now()));
+            checked.await.unwrap_or(Err(Rejection::WrongPassword))
+        }));
+    }
+
+    fn note_blocked(&mut self, blocked: bool) {
+        if !blocked {
+            self.blocked = None;
+        } else if self.blocked.is_none() {
+            self.blocked = Some(Blocked {
+                since: Instant::now(),
+                unresponsive: false,
+            });
+        }
+    }
+
+    /// The wire takes bytes again: any progress starts the write deadline anew.
+    fn resume(&mut self) {
+        let before = self.peer.sent();
+        self.peer.resume();
+        if self.peer.sent() != before {
+            self.blocked = None;
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let blocked = self.blocked.as_ref().map(|blocked| {
+            let until_unresponsive = UNRESPONSIVE_AFTER.min(self.write_deadline);
+            let wait = if blocked.unresponsive {
+                self.write_deadline
+            } else {
+                until_unresponsive
+            };
+            blocked.since + wait
+        });
+        let stalled = self.stalled.as_ref().map(|(_, until)| *until);
+        let others = [blocked, stalled, self.introduce_until];
+        others
+            .into_iter()
+            .flatten()
+            .fold(self.keepalive.next(), Instant::min)
+    }
+
+    fn on_timer(&mut self) {
+        let now = Instant::now();
+        if self
+            .stalled
+            .as_ref()
+            .is_some_and(|(_, until)| now >= *until)
+        {
+            self.stalled = None;
+        }
+        if self.introduce_until.is_some_and(|until| now >= until) {
+            self.introduce_until = None;
+            self.link.not_introduced();
+            self.peer.close(CloseReason::AuthenticationTimeout);
+        }
+        self.check_blocked(now);
+        if now >= self.keepalive.next() {
+            self.link.idle();
+        }
+        match self.keepalive.due(now) {
+            Due::Nothing => {}
+            Due::Ping => {
+                self.link.pinging();
+                if self.peer.send(encode::PING) {
+                    self.peer.flush();
+                }
+            }
+            Due::Stale => {
+                self.link.stale();
+                self.peer.close(CloseReason::StaleConnection);
+            }
+        }
+    }
+
+    fn check_blocked(&mut self, now: Instant) {
+        let Some(blocked) = &mut self.blocked else {
+            return;
+        };
+        let waited = now.saturating_duration_since(blocked.since);
+        if waited >= self.write_deadline {
+            self.link.write_deadline_passed(self.write_deadline);
+            self.peer.close(CloseReason::SlowConsumerWriteDeadline);
+        } else if waited >= UNRESPONSIVE_AFTER && !blocked.unresponsive {
+            blocked.unresponsive = true;
+            self.peer.mark_unresponsive();
+        }
+    }
+
+    /// Sends what may still be sent and closes the socket.
+    async fn finish(mut self, reason: CloseReason) {
+        if reason.flushes() {
+            let _ = timeout(CLOSING_FLUSH.min(self.write_deadline), self.drain()).await;
+        }
+        if reason.flushes() && reason != CloseReason::ClientClosed {
+            let wire = &self.wire;
+            poll_fn(|context| wire.poll_shutdown(context)).await;
+            let reader = &mut self.reader;
+            let discard = poll_fn(|context| reader.poll_discard(context, LINGER_BYTES));
+            let _ = timeout(LINGER, discard).await;
+        }
+        drop(self.wire.take());
+    }
+
+    async fn drain(&self) {
+        let mut pending = self.peer.pending();
+        self.peer.flush();
+        while pending > 0 && self.peer.condition().blocked {
+            poll_fn(|context| self.wire.poll_writable(context)).await;
+            self.peer.resume();
+            pending = self.peer.pending();
+        }
+    }
+}

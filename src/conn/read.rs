@@ -1,0 +1,266 @@
+//! From the socket into turns.
+//!
+//! Bytes are read into the worker thread's buffer and served from there. Only an incomplete operation
+//! is kept per connection: a short one is put in front of the next read, a long one gets a buffer of
+//! exactly its size into which the rest is read directly, and from which its payload can be shared.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use super::transport::ReadHalf;
+use super::turn::{Input, Link, READ_BYTES, Scratch, Served, Turn, Verdict, with_scratch};
+use crate::auth::{Login, Rejection};
+use crate::broker::peer::Peer;
+use crate::outbound::SHARE_BYTES;
+
+/// The receiving side of a connection.
+#[derive(Debug)]
+pub struct Reader {
+    half: ReadHalf,
+    tail: Tail,
+}
+
+/// The incomplete operation that the last read ended with.
+#[derive(Debug)]
+enum Tail {
+    None,
+    /// Short, or of unknown length: goes in front of the next read.
+    Short(Box<[u8]>),
+    /// Long: its buffer has room for exactly `needed` bytes.
+    Long {
+        buffer: BytesMut,
+        needed: usize,
+    },
+}
+
+/// How one call of [`Reader::poll_turn`] went.
+#[derive(Debug)]
+pub enum Turned {
+    /// A turn was made.
+    Served {
+        /// Whether the connection goes on.
+        verdict: Verdict,
+        /// The slow peer for which this publisher should pause.
+        stall: Option<Arc<Peer>>,
+        /// Whether the peer has introduced itself.
+        introduced: bool,
+        /// Whether the peer has answered a ping.
+        ponged: bool,
+    },
+    /// The peer will send no more.
+    EndOfStream,
+    /// The socket is broken.
+    Failed(io::Error),
+}
+
+impl Reader {
+    /// A reader of `half`.
+    #[must_use]
+    pub fn new(half: ReadHalf) -> Self {
+        Self {
+            half,
+            tail: Tail::None,
+        }
+    }
+
+    /// Reads once and serves what came.
+    pub fn poll_turn<L: Link>(
+        &mut self,
+        context: &mut Context<'_>,
+        link: &mut L,
+        peer: &Arc<Peer>,
+    ) -> Poll<Turned> {
+        with_scratch(|scratch| {
+            let read = match &mut self.tail {
+                Tail::Long { .. } => self.poll_long(context, scratch, link, peer),
+                Tail::None | Tail::Short(_) => self.poll_short(context, scratch, link, peer),
+            };
+            match ready!(read) {
+                Ok(turned) => Poll::Ready(turned),
+                Err(error) => Poll::Ready(Turned::Failed(error)),
+            }
+        })
+    }
+
+    /// Reads into the thread's buffer, behind what is left of the read before.
+    fn poll_short<L: Link>(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        link: &mut L,
+        peer: &Arc<Peer>,
+    ) -> Poll<io::Result<Turned>> {
+        let Scratch {
+            read_buffer,
+            deliveries,
+        } = scratch;
+        let kept = match &self.tail {
+            Tail::Short(bytes) => bytes.len(),
+            Tail::None | Tail::Long { .. } => 0,
+        };
+        let room = read_buffer
+            .get_mut(kept..kept + READ_BYTES)
+            .unwrap_or_default();
+        let mut space = ReadBuf::new(room);
+        ready!(Pin::new(&mut self.half).poll_read(context, &mut space))?;
+        let received = space.filled().len();
+        if received == 0 {
+            return Poll::Ready(Ok(Turned::EndOfStream));
+        }
+        if let Tail::Short(bytes) = std::mem::replace(&mut self.tail, Tail::None)
+            && let Some(front) = read_buffer.get_mut(..kept)
+        {
+            front.copy_from_slice(&bytes);
+        }
+        let bytes = read_buffer.get(..kept + received).unwrap_or_default();
+        let mut turn = begin(deliveries, peer);
+        let served = link.serve(
+            &mut turn,
+            Input {
+                bytes,
+                source: None,
+            },
+        );
+        self.keep(
+            bytes.get(served.consumed..).unwrap_or_default(),
+            served.needed,
+        );
+        Poll::Ready(Ok(end(link, turn, served)))
+    }
+
+    /// Reads on into a long operation's own buffer.
+    fn poll_long<L: Link>(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        link: &mut L,
+        peer: &Arc<Peer>,
+    ) -> Poll<io::Result<Turned>> {
+        let Tail::Long { buffer, needed } = &mut self.tail else {
+            return Poll::Ready(Ok(Turned::EndOfStream));
+        };
+        if ready!(poll_read_buf(Pin::new(&mut self.half), context, buffer))? == 0 {
+            return Poll::Ready(Ok(Turned::EndOfStream));
+        }
+        let mut turn = begin(&mut scratch.deliveries, peer);
+        if buffer.len() < *needed {
+            let served = Served {
+                consumed: 0,
+                needed: *needed,
+                verdict: Verdict::Continue,
+            };
+            return Poll::Ready(Ok(end(link, turn, served)));
+        }
+        let whole: Bytes = std::mem::take(buffer).freeze();
+        self.tail = Tail::None;
+        let served = link.serve(
+            &mut turn,
+            Input {
+                bytes: &whole,
+                source: Some(&whole),
+            },
+        );
+        self.keep(
+            whole.get(served.consumed..).unwrap_or_default(),
+            served.needed,
+        );
+        Poll::Ready(Ok(end(link, turn, served)))
+    }
+
+    /// Goes on after [`Verdict::Verify`]: tells the link the outcome and serves what it left over.
+    pub fn resume_turn<L: Link>(
+        &mut self,
+        link: &mut L,
+        peer: &Arc<Peer>,
+        outcome: Result<Login, Rejection>,
+    ) -> Turned {
+        with_scratch(|scratch| {
+            let mut turn = begin(&mut scratch.deliveries, peer);
+            let verdict = link.verified(&mut turn, outcome);
+            let mut served = Served {
+                consumed: 0,
+                needed: 0,
+                verdict,
+            };
+            if let (Verdict::Continue, Tail::Short(kept)) = (&served.verdict, &self.tail) {
+                let kept = kept.clone();
+                self.tail = Tail::None;
+                served = link.serve(
+                    &mut turn,
+                    Input {
+                        bytes: &kept,
+                        source: None,
+                    },
+                );
+                self.keep(
+                    kept.get(served.consumed..).unwrap_or_default(),
+                    served.needed,
+                );
+            }
+            end(link, turn, served)
+        })
+    }
+
+    /// Keeps what one turn left over.
+    fn keep(&mut self, rest: &[u8], needed: usize) {
+        self.tail = if rest.is_empty() {
+            Tail::None
+        } else if needed >= SHARE_BYTES {
+            let mut buffer = BytesMut::with_capacity(needed);
+            buffer.extend_from_slice(rest);
+            Tail::Long { buffer, needed }
+        } else {
+            Tail::Short(rest.into())
+        };
+    }
+
+    /// Reads and drops what still comes, up to `limit` bytes, until the peer closes.
+    pub fn poll_discard(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<()> {
+        self.tail = Tail::None;
+        with_scratch(|scratch| {
+            let mut discarded = 0;
+            while discarded < limit {
+                let mut space = ReadBuf::new(&mut scratch.read_buffer);
+                match ready!(Pin::new(&mut self.half).poll_read(context, &mut space)) {
+                    Ok(()) if !space.filled().is_empty() => discarded += space.filled().len(),
+                    Ok(()) | Err(_) => return Poll::Ready(()),
+                }
+            }
+            Poll::Ready(())
+        })
+    }
+}
+
+fn begin<'a>(
+    deliveries: &'a mut crate::broker::deliver::Deliveries,
+    peer: &'a Arc<Peer>,
+) -> Turn<'a> {
+    Turn {
+        deliveries,
+        peer,
+        now: Instant::now(),
+        introduced: false,
+        ponged: false,
+    }
+}
+
+/// Flushes everybody whom the turn touched.
+fn end<L: Link>(link: &L, turn: Turn<'_>, served: Served) -> Turned {
+    turn.deliveries.flush();
+    for slow in turn.deliveries.take_overflows() {
+        link.overflowed(&slow);
+    }
+    Turned::Served {
+        verdict: served.verdict,
+        stall: turn.deliveries.take_stall(),
+        introduced: turn.introduced,
+        ponged: turn.ponged,
+    }
+}

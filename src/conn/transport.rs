@@ -1,0 +1,138 @@
+//! How a connection's bytes move: the two halves of its socket.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, tcp};
+use tokio::sync::Notify;
+
+use crate::broker::peer::Wire;
+
+/// The receiving half.
+#[derive(Debug)]
+pub enum ReadHalf {
+    /// Plain TCP.
+    Tcp(tcp::OwnedReadHalf),
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub enum WriteHalf {
+    /// Plain TCP.
+    Tcp(tcp::OwnedWriteHalf),
+}
+
+/// Takes a TCP stream apart.
+#[must_use]
+pub fn split_tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
+    let (read, write) = stream.into_split();
+    (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+        }
+    }
+}
+
+impl WriteHalf {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => half.try_write_vectored(slices),
+        }
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => half.as_ref().poll_write_ready(context),
+        }
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(context),
+        }
+    }
+}
+
+/// What a [`crate::broker::peer::Peer`] sends through, shared with the connection's own task.
+///
+/// The half is taken out when the connection ends: handles of the peer may live on in match caches,
+/// and must not keep the socket open.
+#[derive(Debug)]
+pub struct SocketWire {
+    half: Mutex<Option<WriteHalf>>,
+    control: Notify,
+}
+
+impl SocketWire {
+    /// A wire that sends through `half`.
+    #[must_use]
+    pub fn new(half: WriteHalf) -> Self {
+        Self {
+            half: Mutex::new(Some(half)),
+            control: Notify::new(),
+        }
+    }
+
+    fn with_half<T>(&self, use_half: impl FnOnce(&mut WriteHalf) -> T) -> Option<T> {
+        self.half
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+            .map(use_half)
+    }
+
+    /// Resolves when somebody called [`Wire::wake`].
+    pub async fn control(&self) {
+        self.control.notified().await;
+    }
+
+    /// Ready when the socket takes bytes again, or is broken, or gone: a write tells which.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.with_half(|half| half.poll_writable(context)) {
+            Some(poll) => poll.map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Tells the peer that nothing more will be sent.
+    pub fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.with_half(|half| half.poll_shutdown(context)) {
+            Some(poll) => poll.map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Gives the socket up.
+    pub fn take(&self) -> Option<WriteHalf> {
+        self.half
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// The handle that goes into a peer.
+#[derive(Debug, Clone)]
+pub struct SharedWire(pub std::sync::Arc<SocketWire>);
+
+impl Wire for SharedWire {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let sent = self.0.with_half(|half| half.try_write(slices));
+        sent.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn wake(&self) {
+        self.0.control.notify_one();
+    }
+}

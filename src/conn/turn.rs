@@ -1,0 +1,126 @@
+//! All work that one read causes, and what a kind of connection has to say about it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::auth::{Login, PasswordCheck, Rejection};
+use crate::broker::close::CloseReason;
+use crate::broker::deliver::Deliveries;
+use crate::broker::peer::Peer;
+
+/// Bytes that one read takes at most. Each worker thread has one buffer of this size; a connection
+/// has none while it is idle.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// What a kind of peer (client, route, …) does with the bytes that come from it.
+pub trait Link: Send + 'static {
+    /// Serves all whole operations at the front of `input`.
+    fn serve(&mut self, turn: &mut Turn<'_>, input: Input<'_>) -> Served;
+
+    /// The outcome of a [`Verdict::Verify`].
+    fn verified(&mut self, turn: &mut Turn<'_>, outcome: Result<Login, Rejection>) -> Verdict;
+
+    /// A peer was cut off in this turn because too much was pending for it: says so to the log.
+    fn overflowed(&self, slow: &Peer);
+
+    /// Reading failed; the reason to close with.
+    fn read_failed(&mut self, error: &std::io::Error) -> CloseReason;
+
+    /// The peer does not answer pings: says so to it and to the log.
+    fn stale(&mut self);
+
+    /// The peer did not introduce itself in time: says so to it and to the log.
+    fn not_introduced(&mut self);
+
+    /// The peer does not drain what is sent to it: says so to the log.
+    fn write_deadline_passed(&mut self, deadline: std::time::Duration);
+
+    /// The peer is sent a ping.
+    fn pinging(&mut self);
+
+    /// The ping timer has fired: give up memory that was not used since it fired last.
+    fn idle(&mut self);
+
+    /// A step of giving up what the connection holds in shared structures; whether more is left.
+    fn release(&mut self) -> bool;
+
+    /// The connection has ended.
+    fn closed(&mut self, reason: CloseReason);
+}
+
+/// Received bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The bytes, of which the first begins an operation.
+    pub bytes: &'a [u8],
+    /// The same bytes where they may outlive the turn.
+    pub source: Option<&'a Bytes>,
+}
+
+/// What became of an [`Input`].
+#[derive(Debug)]
+pub struct Served {
+    /// Bytes that were used up.
+    pub consumed: usize,
+    /// Length of the operation that begins after those, if it is known already; otherwise 0.
+    pub needed: usize,
+    /// Whether the connection goes on.
+    pub verdict: Verdict,
+}
+
+/// Whether a connection goes on after a turn.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It does.
+    Continue,
+    /// It ends.
+    Close(CloseReason),
+    /// It does once this is known; until then nothing more is served.
+    Verify(Box<PasswordCheck>),
+}
+
+/// What a link works with during one turn.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Where messages and answers go.
+    pub deliveries: &'a mut Deliveries,
+    /// The peer whose bytes are served.
+    pub peer: &'a Arc<Peer>,
+    /// When the turn began.
+    pub now: Instant,
+    /// Set when the peer has introduced itself.
+    pub introduced: bool,
+    /// Set when the peer has answered a ping.
+    pub ponged: bool,
+}
+
+/// What each worker thread has once, for whichever connection's turn it is.
+#[derive(Debug)]
+pub struct Scratch {
+    /// Where reads go.
+    pub read_buffer: Box<[u8]>,
+    /// What the turn has touched.
+    pub deliveries: Deliveries,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Option<Box<Scratch>>> = const { RefCell::new(None) };
+}
+
+/// Calls `work` with this thread's scratch space.
+pub fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with_borrow_mut(|slot| {
+        work(slot.get_or_insert_with(|| {
+            let seed = foldhash::fast::RandomState::default();
+            Box::new(Scratch {
+                // Twice the size of a read: in front of it stands what an earlier read left over.
+                read_buffer: vec![0; 2 * READ_BYTES].into_boxed_slice(),
+                deliveries: Deliveries::new(std::hash::BuildHasher::hash_one(&seed, 0)),
+            })
+        }))
+    })
+}

@@ -1,0 +1,68 @@
+//! A connection's own subscriptions, by the names it gave them.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::broker::subscription::Subscription;
+
+/// Subscriptions by sid.
+#[derive(Debug, Default)]
+pub(super) struct Sids {
+    table: HashTable<Arc<Subscription>>,
+    hasher: RandomState,
+}
+
+impl Sids {
+    pub(super) fn get(&self, sid: &[u8]) -> Option<&Arc<Subscription>> {
+        self.table
+            .find(self.hasher.hash_one(sid), |found| found.sid() == sid)
+    }
+
+    /// Adds a subscription whose sid is not taken.
+    pub(super) fn insert(&mut self, subscription: Arc<Subscription>) {
+        let hash = self.hasher.hash_one(subscription.sid());
+        let hasher = &self.hasher;
+        self.table
+            .insert_unique(hash, subscription, |found| hasher.hash_one(found.sid()));
+    }
+
+    pub(super) fn remove(&mut self, sid: &[u8]) -> Option<Arc<Subscription>> {
+        let hash = self.hasher.hash_one(sid);
+        let entry = self
+            .table
+            .find_entry(hash, |found| found.sid() == sid)
+            .ok()?;
+        let (subscription, _) = entry.remove();
+        self.shrink();
+        Some(subscription)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Drops those that have ended by themselves.
+    pub(super) fn drop_closed(&mut self) {
+        self.table.retain(|subscription| !subscription.is_closed());
+        self.shrink();
+    }
+
+    /// Takes up to `count` of them out.
+    pub(super) fn take(&mut self, count: usize) -> Vec<Arc<Subscription>> {
+        let mut taken = Vec::with_capacity(count.min(self.table.len()));
+        taken.extend(self.table.extract_if(|_| true).take(count));
+        taken
+    }
+
+    fn shrink(&mut self) {
+        let (length, capacity) = (self.table.len(), self.table.capacity());
+        if capacity > 64 && length < capacity / 8 {
+            let hasher = &self.hasher;
+            self.table
+                .shrink_to(length * 2, |found| hasher.hash_one(found.sid()));
+        }
+    }
+}

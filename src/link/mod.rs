@@ -1,0 +1,4 @@
+//! The kinds of peers: what each does with the bytes that come from it.
+
+pub mod client;
+pub mod context;

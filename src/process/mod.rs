@@ -1,0 +1,39 @@
+//! What the server shows of its process to the machine around it: the pid file and the ports file.
+
+mod pid_file;
+mod ports_file;
+
+use std::io;
+
+pub use pid_file::write_pid_file;
+pub use ports_file::{Ports, PortsFile, listener_urls};
+
+/// The name under which the program was started, without its directory: the last part of its first argument.
+/// It names the ports file, the tag of syslog lines and the processes that `--signal` looks for.
+#[must_use]
+pub fn executable_name() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&first)
+        .file_name()
+        .unwrap_or(&first)
+        .to_string_lossy()
+        .into_owned();
+    if name.is_empty() {
+        env!("CARGO_PKG_NAME").to_owned()
+    } else {
+        name
+    }
+}
+
+/// The cause of a failed system call as nats-server's runtime words it: lower case, without an error number
+/// (`no such file or directory`).
+#[must_use]
+pub fn os_error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,285 @@
+//! The two JSON documents of the handshake: INFO from the server, CONNECT from the client.
+//!
+//! Field names, their order and which are left out when empty are nats-server's (oracle 2.15.1).
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The protocol level from which on clients understand an INFO that comes later.
+pub const PROTOCOL_ASYNC_INFO: i64 = 1;
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What the server tells a client about itself and the connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Info {
+    /// The server's public key, its identity.
+    pub server_id: String,
+    /// The configured name, or the identity.
+    pub server_name: String,
+    /// The nats-server level that this server implements; clients gate features on it.
+    pub version: String,
+    /// Protocol level of the server.
+    pub proto: u8,
+    /// Source revision.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub git_commit: String,
+    /// What the server was built with; the name is historical.
+    pub go: String,
+    /// The listener's host as configured.
+    pub host: String,
+    /// The listener's port.
+    pub port: u16,
+    /// Whether headers are supported.
+    pub headers: bool,
+    /// Whether CONNECT must carry credentials.
+    #[serde(skip_serializing_if = "is_false")]
+    pub auth_required: bool,
+    /// Whether the connection must be upgraded to TLS.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_required: bool,
+    /// Whether a client certificate is asked for.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_verify: bool,
+    /// Whether the connection may be upgraded to TLS.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_available: bool,
+    /// Largest header block and payload together, in bytes; -1 without a limit.
+    pub max_payload: i64,
+    /// Whether streams are served.
+    #[serde(skip_serializing_if = "is_false")]
+    pub jetstream: bool,
+    /// The connection's number on this server.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub client_id: u64,
+    /// The client's address as the server sees it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client_ip: String,
+    /// A challenge to be signed by clients that log in with a key.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub nonce: String,
+    /// Name of the cluster the server belongs to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+    /// Whether the cluster name was made up.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cluster_dynamic: bool,
+    /// Where else the client could connect, `host:port`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connect_urls: Vec<String>,
+    /// Whether the server is about to end: clients should move.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ldm: bool,
+    /// Whether this INFO answers CONNECT.
+    #[serde(skip_serializing_if = "is_false")]
+    pub connect_info: bool,
+    /// The account the client was bound to, in the answer to CONNECT.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_account: String,
+    /// Whether that is the system account.
+    #[serde(skip_serializing_if = "is_false")]
+    pub acc_is_sys: bool,
+    /// Level of the streams API.
+    pub api_lvl: u32,
+    /// The server's public curve key.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub xkey: String,
+}
+
+impl Info {
+    /// The document as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings, numbers and flags only: there is nothing in it that could fail to serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The options in force on a connection: defaults, overridden by each CONNECT in turn.
+#[derive(Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the protocol has this many independent switches"
+)]
+pub struct ConnectOptions {
+    /// Whether own messages come back on own subscriptions.
+    pub echo: bool,
+    /// Whether each operation is confirmed with `+OK`.
+    pub verbose: bool,
+    /// Whether subjects of publications are checked.
+    pub pedantic: bool,
+    /// Whether the client speaks headers.
+    pub headers: bool,
+    /// Whether requests without listeners shall be answered with status 503.
+    pub no_responders: bool,
+    /// Protocol level; see [`PROTOCOL_ASYNC_INFO`].
+    pub protocol: i64,
+    /// The client's name for the connection.
+    pub name: String,
+    /// Language of the client library.
+    pub lang: String,
+    /// Version of the client library.
+    pub version: String,
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub pass: String,
+    /// Token.
+    pub auth_token: String,
+    /// Public key of the user.
+    pub nkey: String,
+    /// Signature of the nonce.
+    pub sig: String,
+    /// User JWT.
+    pub jwt: String,
+    /// Historical: asking for an account is refused (CVE-2022-24450).
+    pub account: String,
+    /// Historical, as `account`.
+    pub new_account: bool,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            echo: true,
+            verbose: true,
+            pedantic: true,
+            headers: false,
+            no_responders: false,
+            protocol: 0,
+            name: String::new(),
+            lang: String::new(),
+            version: String::new(),
+            user: String::new(),
+            pass: String::new(),
+            auth_token: String::new(),
+            nkey: String::new(),
+            sig: String::new(),
+            jwt: String::new(),
+            account: String::new(),
+            new_account: false,
+        }
+    }
+}
+
+/// Secrets never reach logs: only what identifies the client is shown.
+impl std::fmt::Debug for ConnectOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ConnectOptions")
+            .field("name", &self.name)
+            .field("lang", &self.lang)
+            .field("version", &self.version)
+            .field("protocol", &self.protocol)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectOptions {
+    /// Reads a CONNECT document over the options in force: what it does not name, or names `null`, stays.
+    ///
+    /// Keys are taken in any case and the last of several counts, as Go's decoder does it.
+    ///
+    /// # Errors
+    /// When the text is not one JSON object (or `null`) whose fields have the right types.
+    pub fn merge(&mut self, json: &[u8]) -> Result<(), ConnectError> {
+        let text = String::from_utf8_lossy(json);
+        match serde_json::from_str(&text).map_err(|_| ConnectError)? {
+            Value::Object(fields) => fields
+                .into_iter()
+                .try_for_each(|(name, value)| self.set(&name, value)),
+            Value::Null => Ok(()),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(ConnectError)
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, value: Value) -> Result<(), ConnectError> {
+        match name.to_ascii_lowercase().as_str() {
+            "echo" => set_flag(&mut self.echo, &value),
+            "verbose" => set_flag(&mut self.verbose, &value),
+            "pedantic" => set_flag(&mut self.pedantic, &value),
+            "headers" => set_flag(&mut self.headers, &value),
+            "no_responders" => set_flag(&mut self.no_responders, &value),
+            "new_account" => set_flag(&mut self.new_account, &value),
+            "tls_required" => set_flag(&mut false, &value),
+            "protocol" => set_number(&mut self.protocol, &value),
+            "name" => set_text(&mut self.name, value),
+            "lang" => set_text(&mut self.lang, value),
+            "version" => set_text(&mut self.version, value),
+            "user" => set_text(&mut self.user, value),
+            "pass" => set_text(&mut self.pass, value),
+            "auth_token" => set_text(&mut self.auth_token, value),
+            "nkey" => set_text(&mut self.nkey, value),
+            "sig" => set_text(&mut self.sig, value),
+            "jwt" => set_text(&mut self.jwt, value),
+            "account" => set_text(&mut self.account, value),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The CONNECT document cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectError;
+
+fn set_flag(slot: &mut bool, value: &Value) -> Result<(), ConnectError> {
+    if !value.is_null() {
+        *slot = value.as_bool().ok_or(ConnectError)?;
+    }
+    Ok(())
+}
+
+fn set_number(slot: &mut i64, value: &Value) -> Result<(), ConnectError> {
+    if !value.is_null() {
+        *slot = value.as_i64().ok_or(ConnectError)?;
+    }
+    Ok(())
+}
+
+fn set_text(slot: &mut String, value: Value) -> Result<(), ConnectError> {
+    match value {
+        Value::String(text) => *slot = text,
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            return Err(ConnectError);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connect_is_merged_over_what_is_in_force() {
+        let mut options = ConnectOptions::default();
+        options
+            .merge(br#"{"verbose":false,"Echo":false,"name":null,"user":"u","x":[1]}"#)
+            .unwrap();
+        assert!(!options.verbose && !options.echo && options.pedantic);
+        options.merge(b"{}").unwrap();
+        options.merge(b"null").unwrap();
+        assert_eq!(options.user, "u");
+        for bad in [
+            "",
+            "[]",
+            "{} x",
+            r#"{"verbose":1}"#,
+            r#"{"protocol":1.5}"#,
+            "{",
+            r#"{"user":1}"#,
+        ] {
+            assert_eq!(options.merge(bad.as_bytes()), Err(ConnectError), "{bad}");
+        }
+    }
+}

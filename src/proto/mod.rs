@@ -1,0 +1,14 @@
+//! The NATS client protocol as pure functions over bytes: no sockets, clocks, locks or randomness.
+//!
+//! [`parse`] turns a slice of received bytes into an [`op::Op`] that borrows it, [`encode`] writes what a
+//! server sends, [`info`] holds the two JSON documents, [`headers`] the header block, and [`error`] every
+//! error text that a peer can see.
+
+pub mod args;
+pub mod display;
+pub mod encode;
+pub mod error;
+pub mod headers;
+pub mod info;
+pub mod op;
+pub mod parse;

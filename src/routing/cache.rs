@@ -1,0 +1,132 @@
+//! What one publisher's recent subjects matched.
+//!
+//! A table with one place per hash value: a newer subject takes the place of an older one, so it never
+//! grows over its limit and nothing has to be swept. A subject is admitted only when it asks for its
+//! place twice in a row; a publisher with far more subjects than places then pays one comparison per
+//! message instead of an allocation.
+
+use super::generations::{Concern, Generations};
+use super::groups::SubscriberSet;
+
+/// Places of a cache at its first use.
+const FIRST_PLACES: usize = 16;
+/// Most places that a cache can have.
+const MAX_PLACES: usize = 4096;
+const _: () = assert!(FIRST_PLACES.is_power_of_two() && MAX_PLACES.is_power_of_two());
+
+/// A bounded map from subject to the subscriptions that want it.
+#[derive(Debug)]
+pub struct MatchCache<S> {
+    /// Invariant: empty, or a power of two of them.
+    places: Vec<Place<S>>,
+    /// Subjects that put another one out since the table got its size.
+    evictions: usize,
+}
+
+#[derive(Debug)]
+struct Place<S> {
+    /// Hash of the subject that asked for this place last.
+    asked: u64,
+    entry: Option<Box<Entry<S>>>,
+}
+
+#[derive(Debug)]
+struct Entry<S> {
+    subject: Box<[u8]>,
+    concern: Concern,
+    stamp: u32,
+    matches: SubscriberSet<S>,
+}
+
+impl<S> Default for MatchCache<S> {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            evictions: 0,
+        }
+    }
+}
+
+impl<S> MatchCache<S> {
+    /// Whether it knows what `subject`, whose hash is `hash`, matches: nothing that concerns the subject
+    /// has changed since it was asked.
+    #[must_use]
+    pub fn knows(&self, subject: &[u8], hash: u64, generations: &Generations) -> bool {
+        let place = self.places.get(self.index(hash));
+        place
+            .and_then(|place| place.entry.as_deref())
+            .is_some_and(|entry| {
+                *entry.subject == *subject && entry.stamp == generations.stamp(entry.concern)
+            })
+    }
+
+    /// What the subject of that hash, for which [`Self::knows`] just said yes, matches.
+    #[must_use]
+    pub fn get(&self, hash: u64) -> Option<&SubscriberSet<S>> {
+        let entry = self.places.get(self.index(hash))?.entry.as_deref()?;
+        Some(&entry.matches)
+    }
+
+    /// Whether a subject that was not found is worth an entry. Remembers that it asked.
+    pub fn admits(&mut self, hash: u64) -> bool {
+        if self.places.is_empty() {
+            self.resize(FIRST_PLACES);
+        }
+        let index = self.index(hash);
+        let Some(place) = self.places.get_mut(index) else {
+            return false;
+        };
+        if place.asked == hash {
+            return true;
+        }
+        place.asked = hash;
+        self.evictions += usize::from(place.entry.is_some());
+        if self.evictions > self.places.len() && self.places.len() < MAX_PLACES {
+            self.resize(self.places.len() * 4);
+        }
+        false
+    }
+
+    /// Keeps what an admitted subject matched while its stamp was `stamp`.
+    pub fn insert(
+        &mut self,
+        subject: &[u8],
+        hash: u64,
+        (concern, stamp): (Concern, u32),
+        matches: SubscriberSet<S>,
+    ) -> Option<&SubscriberSet<S>> {
+        let index = self.index(hash);
+        let place = self.places.get_mut(index)?;
+        let entry = Entry {
+            subject: subject.into(),
+            concern,
+            stamp,
+            matches,
+        };
+        Some(&place.entry.insert(Box::new(entry)).matches)
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn index(&self, hash: u64) -> usize {
+        // A cast that cuts off is fine: only the low bits of the hash are wanted.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the high bits are not wanted"
+        )]
+        let low = hash as usize;
+        low & self.places.len().wrapping_sub(1)
+    }
+
+    fn resize(&mut self, places: usize) {
+        self.evictions = 0;
+        self.places.clear();
+        self.places.resize_with(places.min(MAX_PLACES), || Place {
+            asked: 0,
+            entry: None,
+        });
+    }
+}

@@ -1,0 +1,129 @@
+//! Subjects and filters: the words that route a message.
+//!
+//! A *subject* is a list of tokens separated by `.`; a *filter* may also hold the wildcards `*` (one
+//! token) and, as the last token, `>` (one or more tokens). Rules: the NATS protocol page
+//! ("Subject-Based Messaging") and, where it is silent, the oracle.
+
+/// Separates the tokens of a subject.
+pub const TOKEN_SEPARATOR: u8 = b'.';
+
+/// The tokens of `subject`, empty ones included.
+pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
+    subject.split(|&byte| byte == TOKEN_SEPARATOR)
+}
+
+/// Whether `token` is the wildcard `*`.
+#[must_use]
+pub fn is_star(token: &[u8]) -> bool {
+    token == b"*"
+}
+
+/// Whether `token` is the wildcard `>`.
+#[must_use]
+pub fn is_tail(token: &[u8]) -> bool {
+    token == b">"
+}
+
+/// Whether somebody may subscribe to `filter`: no empty token, no blank, `>` only as the last token.
+///
+/// A `*` or `>` that is only part of a token ("foo*") is an ordinary character.
+#[must_use]
+pub fn is_valid_filter(filter: &[u8]) -> bool {
+    let mut tail_seen = false;
+    for token in tokens(filter) {
+        if tail_seen || token.is_empty() || token.iter().any(|&byte| is_blank(byte)) {
+            return false;
+        }
+        tail_seen = is_tail(token);
+    }
+    true
+}
+
+/// Whether `subject` is a subject proper: a valid filter without any wildcard token.
+#[must_use]
+pub fn is_valid_subject(subject: &[u8]) -> bool {
+    is_valid_filter(subject) && !has_wildcard(subject)
+}
+
+/// Whether any token of `filter` is a wildcard.
+#[must_use]
+pub fn has_wildcard(filter: &[u8]) -> bool {
+    if memchr::memchr2(b'*', b'>', filter).is_none() {
+        return false;
+    }
+    tokens(filter).any(|token| is_star(token) || is_tail(token))
+}
+
+/// Whether a message published on `subject` is wanted by `filter`.
+///
+/// Both sides are taken token by token; wildcards in `subject` are ordinary tokens here. A subject
+/// with an empty token is wanted by nobody.
+#[must_use]
+pub fn matches(filter: &[u8], subject: &[u8]) -> bool {
+    if tokens(subject).any(<[u8]>::is_empty) {
+        return false;
+    }
+    let mut subject_tokens = tokens(subject);
+    let mut filter_tokens = tokens(filter).peekable();
+    while let Some(wanted) = filter_tokens.next() {
+        let Some(token) = subject_tokens.next() else {
+            return false;
+        };
+        if is_tail(wanted) && filter_tokens.peek().is_none() {
+            return true;
+        }
+        if !is_star(wanted) && wanted != token {
+            return false;
+        }
+    }
+    subject_tokens.next().is_none()
+}
+
+/// Blank characters end an argument on the wire, so no token may hold one.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0c')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters() {
+        for good in [
+            "a", "a.b", "*", ">", "a.*.b", "a.>", "foo*", "a.b>c", "$SYS.>",
+        ] {
+            assert!(is_valid_filter(good.as_bytes()), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a b"] {
+            assert!(!is_valid_filter(bad.as_bytes()), "{bad}");
+        }
+        assert!(is_valid_subject(b"a.foo*"));
+        assert!(!is_valid_subject(b"a.*"));
+    }
+
+    #[test]
+    fn matching() {
+        let cases = [
+            ("a.b", "a.b", true),
+            ("a.*", "a.b", true),
+            ("a.*", "a.b.c", false),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            ("*", "a", true),
+            (">", "a.b", true),
+            ("a.*", "a.*", true),
+            ("a.b", "a.*", false),
+            (">", "a..b", false),
+            ("*.b", "a.c", false),
+            ("a.b.c", "a.b", false),
+        ];
+        for (filter, subject, expected) in cases {
+            assert_eq!(
+                matches(filter.as_bytes(), subject.as_bytes()),
+                expected,
+                "{filter} {subject}"
+            );
+        }
+    }
+}

@@ -41,7 +41,7 @@ fn written_conversations() {
     let wanted = env::var("MIDGE_CONVERSATION").unwrap_or_default();
     let chosen: Vec<Conversation> = conversations
         .into_iter()
-        .filter(|conversation| conversation.title.contains(&wanted))
+        .filter(|conversation| is_wanted(conversation, &wanted))
         .collect();
     let Some(programs) = programs("written_conversations") else {
         return;
@@ -59,6 +59,13 @@ fn written_conversations() {
         verdicts.len()
     ));
     report.finish();
+}
+
+/// Whether the title or the file of `conversation` holds one of the `wanted` texts, if there are any.
+fn is_wanted(conversation: &Conversation, wanted: &str) -> bool {
+    let holds =
+        |text: &str| conversation.title.contains(text) || conversation.origin.contains(text);
+    wanted.is_empty() || wanted.split(',').any(holds)
 }
 
 #[test]
@@ -157,6 +164,12 @@ fn programs(test: &str) -> Option<Programs> {
     let tested = env::var_os("MIDGE_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_midge").into(), PathBuf::from);
     Some(Programs { reference, tested })
+}
+
+fn reported() -> usize {
+    env::var("MIDGE_DIFFERENCES")
+        .ok()
+        .map_or(REPORTED, |text| text.parse().unwrap())
 }
 
 fn generating() -> Duration {
@@ -313,7 +326,7 @@ impl Report {
 
     fn finish(self) {
         let count = self.complaints.len();
-        let shown = self.complaints[..count.min(REPORTED)].join("\n----\n");
+        let shown = self.complaints[..count.min(reported())].join("\n----\n");
         assert!(count == 0, "{count} differences\n{shown}");
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Patience {
     pub(crate) quiet: Duration,
     /// For the answers of the reference to appear.
     pub(crate) catch_up: Duration,
+    /// Whatever is awaited must come.
+    pub(crate) is_strict: bool,
 }
 
 /// Between the writes of a text that is cut in pieces, so that the server reads them apart.

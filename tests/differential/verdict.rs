@@ -1,5 +1,6 @@
 //! Whether the tested server says what the reference says.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::frames::{View, show_difference};
@@ -9,6 +10,10 @@ use crate::talk::{Heard, Patience, hold};
 
 /// A reference that once answered late, or chose differently, gets this many more chances.
 const MORE_CHANCES: usize = 2;
+
+/// Differences so far, and how many make clear that the test will fail.
+static DIFFERENCES: AtomicUsize = AtomicUsize::new(0);
+const SUFFICIENT: usize = 30;
 
 /// What a comparison found.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +30,7 @@ pub(crate) const WRITTEN: Patience = Patience {
     awaited: Duration::from_secs(5),
     quiet: Duration::from_millis(30),
     catch_up: Duration::from_secs(2),
+    is_strict: true,
 };
 
 /// Patience with generated conversations, which often wait for an answer that a broken line ate.
@@ -57,9 +63,10 @@ impl Pair {
     /// The tested server speaks once. Where the reference varies from run to run, the tested
     /// server must agree with one of its runs.
     pub(crate) fn compare(&mut self, conversation: &Conversation, patience: Patience) -> Verdict {
+        let patience = shortened(patience);
         let view = |heard: &Heard| View::new(heard, &conversation.tolerance);
         let reference = view(&hold(conversation, &self.reference, patience, |_| true));
-        if patience.awaited == WRITTEN.awaited && !reference.missed.is_empty() {
+        if patience.is_strict && !reference.missed.is_empty() {
             return Verdict::Broken(format!(
                 "the reference never answered: {}",
                 reference.missed.join(", ")
@@ -87,6 +94,19 @@ impl Pair {
             return Verdict::Same;
         }
         Verdict::Different(show_difference(&reference, &tested))
+    }
+}
+
+/// Once many conversations differ, waiting long for each only delays the report.
+fn shortened(patience: Patience) -> Patience {
+    if DIFFERENCES.load(Ordering::Relaxed) < SUFFICIENT {
+        return patience;
+    }
+    let short = Duration::from_millis(150);
+    Patience {
+        awaited: patience.awaited,
+        catch_up: short,
+        ..patience
     }
 }
 

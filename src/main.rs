@@ -18,7 +18,10 @@ impl Authenticate for Open {
         _: &midge::proto::info::ConnectOptions,
         broker: &Broker,
     ) -> Option<Identity> {
-        Some(Identity { account: broker.global_account().clone(), user: String::new() })
+        Some(Identity {
+            account: broker.global_account().clone(),
+            user: String::new(),
+        })
     }
 }
 
@@ -32,7 +35,12 @@ async fn main() {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (argument, None),
         };
-        let mut value = || value.clone().or_else(|| arguments.next()).unwrap_or_default();
+        let mut value = || {
+            value
+                .clone()
+                .or_else(|| arguments.next())
+                .unwrap_or_default()
+        };
         match name.trim_start_matches('-') {
             "p" | "port" => port = value().parse::<i32>().unwrap_or(0).max(0) as u16,
             "a" | "addr" => host = value(),
@@ -64,7 +72,10 @@ async fn main() {
     tracing::info!("Listening for client connections on {address}");
     tracing::info!("Server is ready");
     if let Some(dir) = dir {
-        let ports = Ports { nats: listener_urls("nats", address), ..Ports::default() };
+        let ports = Ports {
+            nats: listener_urls("nats", address),
+            ..Ports::default()
+        };
         PortsFile::write(std::path::Path::new(&dir), &ports).unwrap();
     }
     let mut signals = SignalStream::new().unwrap();

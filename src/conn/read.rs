@@ -32,11 +32,20 @@ enum Tail {
     None,
     /// Short, or of unknown length: goes in front of the next read.
     Short(Box<[u8]>),
-    /// Long: its buffer has room for exactly `needed` bytes.
+    /// Long: it is served again once its buffer holds `needed` bytes. Where that is the length of the
+    /// operation, the buffer has room for no more.
     Long {
         buffer: BytesMut,
         needed: usize,
     },
+}
+
+impl Tail {
+    fn long(rest: &[u8], capacity: usize, needed: usize) -> Self {
+        let mut buffer = BytesMut::with_capacity(capacity);
+        buffer.extend_from_slice(rest);
+        Self::Long { buffer, needed }
+    }
 }
 
 /// How one call of [`Reader::poll_turn`] went.
@@ -127,10 +136,7 @@ impl Reader {
                 source: None,
             },
         );
-        self.keep(
-            bytes.get(served.consumed..).unwrap_or_default(),
-            served.needed,
-        );
+        self.keep(bytes, &served);
         Poll::Ready(Ok(end(link, turn, served)))
     }
 
@@ -152,6 +158,7 @@ impl Reader {
         if buffer.len() < *needed {
             let served = Served {
                 consumed: 0,
+                kept: buffer.len(),
                 needed: *needed,
                 verdict: Verdict::Continue,
             };
@@ -166,21 +173,21 @@ impl Reader {
                 source: Some(&whole),
             },
         );
-        self.keep(
-            whole.get(served.consumed..).unwrap_or_default(),
-            served.needed,
-        );
+        self.keep(&whole, &served);
         Poll::Ready(Ok(end(link, turn, served)))
     }
 
-    /// Keeps what one turn left over.
-    fn keep(&mut self, rest: &[u8], needed: usize) {
+    /// Keeps what one turn left over of `bytes`.
+    fn keep(&mut self, bytes: &[u8], served: &Served) {
+        let end = served.consumed.saturating_add(served.kept);
+        let rest = bytes.get(served.consumed..end).unwrap_or_default();
         self.tail = if rest.is_empty() {
             Tail::None
-        } else if needed >= SHARE_BYTES {
-            let mut buffer = BytesMut::with_capacity(needed);
-            buffer.extend_from_slice(rest);
-            Tail::Long { buffer, needed }
+        } else if served.needed >= SHARE_BYTES {
+            Tail::long(rest, served.needed, served.needed)
+        } else if rest.len() > READ_BYTES {
+            // A control line that is longer than the thread's buffer has room for.
+            Tail::long(rest, rest.len() + READ_BYTES, rest.len() + 1)
         } else {
             Tail::Short(rest.into())
         };

@@ -58,6 +58,8 @@ pub struct Input<'a> {
 pub struct Served {
     /// Bytes that were used up.
     pub consumed: usize,
+    /// Bytes after those that must be offered again, in front of what comes next.
+    pub kept: usize,
     /// Length of the operation that begins after those, if it is known already; otherwise 0.
     pub needed: usize,
     /// Whether the connection goes on.

@@ -516,13 +516,14 @@ impl Link for Client {
         let mut received = Received::default();
         let mut consumed = 0;
         let mut limits = self.parse_limits();
-        let (verdict, needed) = loop {
+        let (mut needed, mut kept) = (0, 0);
+        let verdict = loop {
             let rest = input.bytes.get(consumed..).unwrap_or_default();
             let Some(first) = rest.first() else {
-                break (Verdict::Continue, 0);
+                break Verdict::Continue;
             };
             if self.awaits_credentials && !first.eq_ignore_ascii_case(&b'c') {
-                break (Verdict::Close(self.deny(turn)), 0);
+                break Verdict::Close(self.deny(turn));
             }
             match parse(rest, &limits) {
                 Ok(Parsed::Complete {
@@ -534,14 +535,20 @@ impl Link for Client {
                     }
                     consumed += length;
                     if let Err(reason) = self.serve_op(turn, &op, input, &mut received) {
-                        break (Verdict::Close(reason), 0);
+                        break Verdict::Close(reason);
                     }
                     if matches!(op, Op::Connect(_)) {
                         limits = self.parse_limits();
                     }
                 }
-                Ok(Parsed::Incomplete { needed }) => break (Verdict::Continue, needed),
-                Err(error) => break (Verdict::Close(self.refuse_input(turn, error, rest)), 0),
+                Ok(Parsed::Incomplete {
+                    needed: length,
+                    kept: significant,
+                }) => {
+                    (needed, kept) = (length, significant);
+                    break Verdict::Continue;
+                }
+                Err(error) => break Verdict::Close(self.refuse_input(turn, error, rest)),
             }
         };
         self.peer.count_received(received.messages, received.bytes);
@@ -555,6 +562,7 @@ impl Link for Client {
         self.account.sent.add(messages, bytes);
         Served {
             consumed,
+            kept,
             needed,
             verdict,
         }

@@ -296,7 +296,6 @@ impl Deliveries {
     fn end_expired(&mut self, account: &Account) {
         for subscription in self.expired.drain(..) {
             account.unsubscribe(&subscription);
-            subscription.peer().note_expired();
         }
     }
 

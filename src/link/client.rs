@@ -284,7 +284,9 @@ impl Client {
                 self.refuse(turn, &ProtocolError::InvalidSubject);
                 return;
             }
-            self.sids.remove(subscribe.sid);
+            if let Some(ended) = self.sids.remove(subscribe.sid) {
+                self.peer.end_subscription(&ended);
+            }
             if let Some(subscription) = Subscription::new(subscribe, Arc::clone(turn.peer)) {
                 let subscription = Arc::new(subscription);
                 self.sids.insert(Arc::clone(&subscription));
@@ -310,8 +312,8 @@ impl Client {
     fn sweep(&mut self) {
         let expired = self.peer.expired();
         if expired > SWEEP_AFTER && expired > self.sids.len() / 2 {
-            self.peer.forget_expired();
-            self.sids.drop_closed();
+            let dropped = self.sids.drop_closed();
+            self.peer.forget_expired(dropped);
         }
     }
 

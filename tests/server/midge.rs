@@ -1,0 +1,269 @@
+//! Servers to test: the binary in a process of its own, and the library within the test's process
+//! where a test wants settings of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use midge::broker::registry::Broker;
+use midge::conn::Timeouts;
+use midge::link::client::{Authenticate, Identity, Limits};
+use midge::proto::info::ConnectOptions;
+use midge::server::{Server, ServerOptions};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::client::{Client, eventually};
+
+/// The binary, running.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts the binary on a free port of the loopback interface and waits until it listens.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_midge"))
+            .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
+            .arg(directory.path())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::default();
+        collect_lines(child.stderr.take().unwrap(), Arc::clone(&log));
+        let mut address = None;
+        eventually("the ports file", || {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended: {log:?}");
+            address = ports_file(directory.path()).map(|path| read_address(&path));
+            address.is_some()
+        });
+        Self {
+            child,
+            address: address.unwrap(),
+            log,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the end of the server", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Its memory in bytes that is really there.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            * 1024
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server must never wait for its log to be read.
+fn collect_lines(stream: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            log.lock().unwrap().push(line);
+        }
+    });
+}
+
+fn ports_file(directory: &Path) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries.find(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "ports")
+    })
+}
+
+fn read_address(path: &Path) -> SocketAddr {
+    let ports: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    ports["nats"][0]
+        .as_str()
+        .unwrap()
+        .strip_prefix("nats://")
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// What a server within the test's process is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) host: String,
+    pub(crate) limits: Limits,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_max: u32,
+    pub(crate) write_deadline: Duration,
+    pub(crate) introduction: Option<Duration>,
+    pub(crate) lame_duck_duration: Duration,
+    pub(crate) lame_duck_grace_period: Duration,
+    /// User and password that everybody must have.
+    pub(crate) credentials: Option<(&'static str, &'static str)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            limits: Limits::default(),
+            ping_interval: Duration::from_secs(120),
+            ping_max: 2,
+            write_deadline: Duration::from_secs(10),
+            introduction: None,
+            lame_duck_duration: Duration::from_secs(120),
+            lame_duck_grace_period: Duration::from_secs(10),
+            credentials: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OneUser(Option<(&'static str, &'static str)>);
+
+impl Authenticate for OneUser {
+    fn is_required(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn authenticate(&self, options: &ConnectOptions, broker: &Broker) -> Option<Identity> {
+        let (user, pass) = self.0.unwrap_or((&options.user, &options.pass));
+        (options.user == user && options.pass == pass).then(|| Identity {
+            account: broker.global_account().clone(),
+            user: self.0.map(|(user, _)| user.to_owned()).unwrap_or_default(),
+        })
+    }
+}
+
+/// A server within the test's process.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    pub(crate) server: Server,
+    pub(crate) runtime: Option<tokio::runtime::Runtime>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Embedded {
+    pub(crate) fn start(settings: Settings) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let options = ServerOptions {
+            name: None,
+            host: settings.host,
+            port: 0,
+            advertise: None,
+            limits: settings.limits,
+            timeouts: Timeouts {
+                ping_interval: settings.ping_interval,
+                ping_max: settings.ping_max,
+                write_deadline: settings.write_deadline,
+                introduction: settings.introduction,
+            },
+            lame_duck_duration: settings.lame_duck_duration,
+            lame_duck_grace_period: settings.lame_duck_grace_period,
+            authenticate: Box::new(OneUser(settings.credentials)),
+        };
+        let server = runtime.block_on(Server::start(options)).unwrap();
+        let address = server.client_address();
+        Self {
+            server,
+            runtime: Some(runtime),
+            address,
+        }
+    }
+
+    pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::start(Settings {
+            limits,
+            ..Settings::default()
+        })
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.server.clients().broker
+    }
+
+    /// Waits until the server holds exactly so many connections.
+    pub(crate) fn wait_for_connections(&self, count: usize) {
+        eventually("the number of connections", || {
+            self.broker().connection_count() == count
+        });
+    }
+
+    /// Runs something on the server's own threads.
+    pub(crate) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime.as_ref().unwrap().spawn(future)
+    }
+
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.as_ref().unwrap().block_on(future)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -8,14 +8,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::transport::ReadHalf;
 use super::turn::{Input, Link, READ_BYTES, Scratch, Served, Turn, Verdict, with_scratch};
+use crate::auth::{Login, Rejection};
 use crate::broker::peer::Peer;
 use crate::outbound::SHARE_BYTES;
 
@@ -175,6 +176,34 @@ impl Reader {
         );
         self.keep(&whole, &served);
         Poll::Ready(Ok(end(link, turn, served)))
+    }
+
+    /// Goes on after [`Verdict::Verify`]: tells the link the outcome and serves what it left over.
+    pub fn resume_turn<L: Link>(
+        &mut self,
+        link: &mut L,
+        peer: &Arc<Peer>,
+        outcome: Result<Login, Rejection>,
+    ) -> Turned {
+        with_scratch(|scratch| {
+            let mut turn = begin(&mut scratch.deliveries, peer);
+            let verdict = link.verified(&mut turn, outcome);
+            let mut served = Served::whole(0, verdict);
+            if matches!(served.verdict, Verdict::Continue) {
+                let kept: Bytes = match std::mem::replace(&mut self.tail, Tail::None) {
+                    Tail::None => Bytes::new(),
+                    Tail::Short(bytes) => bytes.into(),
+                    Tail::Long { buffer, .. } => buffer.freeze(),
+                };
+                let input = Input {
+                    bytes: &kept,
+                    source: Some(&kept),
+                };
+                served = link.serve(&mut turn, input);
+                self.keep(&kept, &served);
+            }
+            end(link, turn, served)
+        })
     }
 
     /// Keeps what one turn left over of `bytes`.

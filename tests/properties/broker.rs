@@ -1,16 +1,19 @@
 //! Whole conversations of several clients against a model of what NATS promises.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
 use super::routing::queue;
 use super::sessions::{Bench, Options};
 use super::subjects::{filter, subject};
+use super::wire::Message;
 use midge::broker::close::CloseReason;
 use midge::subject::matches;
 
 const CLIENTS: usize = 3;
+
+const BLOCK: &str = "NATS/1.0\r\n\r\n";
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -28,8 +31,6 @@ enum Step {
         reply: Option<String>,
         headers: bool,
     },
-    /// The connection ends and another takes its place.
-    Replace(Options),
     /// A second CONNECT.
     Introduce(Options),
 }
@@ -56,9 +57,14 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (sid(), max).prop_map(|(sid, max)| Step::Unsubscribe { sid, max }),
         24 => publish
             .prop_map(|(subject, reply, headers)| Step::Publish { subject, reply, headers }),
-        1 => options().prop_map(Step::Replace),
         1 => options().prop_map(Step::Introduce),
     ]
+}
+
+/// What a client sends in one go: it is served in one turn, as if one read had brought it.
+fn burst() -> impl Strategy<Value = (usize, Vec<Step>)> {
+    let length = prop_oneof![2 => Just(1..2_usize), 1 => Just(2..12)];
+    length.prop_flat_map(|length| (0..CLIENTS, prop::collection::vec(step(), length)))
 }
 
 /// Client and sid.
@@ -72,11 +78,26 @@ struct Subscription {
     max: Option<u64>,
 }
 
+/// A sid as it is sent: they differ in length, too.
+fn long(sid: u8) -> String {
+    format!("{}{sid}", "x".repeat(usize::from(sid)))
+}
+
+/// What one burst led to.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Who got each publication, by its number.
+    got: BTreeMap<usize, BTreeSet<Name>>,
+    /// The 503 answers, to the publisher's sids.
+    answers: VecDeque<(u8, Message)>,
+}
+
 struct World {
     bench: Bench,
     /// The bench's number of each client, and what it said of itself.
     clients: Vec<(usize, Options)>,
     subscriptions: BTreeMap<Name, Subscription>,
+    published: usize,
 }
 
 impl World {
@@ -90,19 +111,104 @@ impl World {
             bench,
             clients,
             subscriptions: BTreeMap::new(),
+            published: 0,
         }
     }
 
-    fn say(&mut self, client: usize, text: &str) {
+    /// Sends all steps at once, and then checks what came of them one by one.
+    fn burst(&mut self, client: usize, steps: &[Step]) {
+        let first = self.published;
+        let text = self.text(client, steps);
         let number = self.clients[client].0;
-        assert_eq!(self.bench.feed(number, text.as_bytes()), None, "{text}");
+        if !text.is_empty() {
+            assert_eq!(self.bench.feed(number, text.as_bytes()), None, "{text}");
+        }
+        let mut outcome = self.outcome();
+        self.published = first;
+        for step in steps {
+            self.check(client, step, &mut outcome);
+        }
+        assert!(
+            outcome.answers.is_empty(),
+            "{:?} after {text}",
+            outcome.answers
+        );
+        assert!(outcome.got.is_empty(), "{:?} after {text}", outcome.got);
     }
 
-    fn take(&mut self, client: usize, step: &Step) {
+    fn text(&mut self, client: usize, steps: &[Step]) -> String {
+        let mut headers = self.clients[client].1.headers;
+        let mut text = String::new();
+        for step in steps {
+            match step {
+                Step::Subscribe { filter, queue, sid } => {
+                    let queue = queue.map(|queue| format!(" {queue}")).unwrap_or_default();
+                    text += &format!("SUB {filter}{queue} {}\r\n", long(*sid));
+                }
+                Step::Unsubscribe { sid, max } => {
+                    let max = max.map(|max| format!(" {max}")).unwrap_or_default();
+                    text += &format!("UNSUB {}{max}\r\n", long(*sid));
+                }
+                Step::Publish {
+                    subject,
+                    reply,
+                    headers: wanted,
+                } => {
+                    let reply = reply
+                        .as_ref()
+                        .map(|reply| format!(" {reply}"))
+                        .unwrap_or_default();
+                    let payload = self.published.to_string();
+                    self.published += 1;
+                    let size = payload.len();
+                    text += &if headers && *wanted {
+                        let total = BLOCK.len() + size;
+                        format!(
+                            "HPUB {subject}{reply} {} {total}\r\n{BLOCK}{payload}\r\n",
+                            BLOCK.len()
+                        )
+                    } else {
+                        format!("PUB {subject}{reply} {size}\r\n{payload}\r\n")
+                    };
+                }
+                Step::Introduce(options) => {
+                    text += &options.line();
+                    headers = options.headers;
+                }
+            }
+        }
+        text
+    }
+
+    /// Everything that was sent since the last burst. Each subscription gets messages in their order.
+    fn outcome(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        for client in 0..CLIENTS {
+            let mut last = BTreeMap::new();
+            for message in self.bench.received(self.clients[client].0) {
+                let sid = message.sid.last().unwrap() - b'0';
+                if message.payload.is_empty() {
+                    outcome.answers.push_back((sid, message));
+                    continue;
+                }
+                let number: usize = std::str::from_utf8(&message.payload)
+                    .unwrap()
+                    .parse()
+                    .unwrap();
+                assert!(
+                    last.insert(sid, number).is_none_or(|last| last < number),
+                    "out of order"
+                );
+                let new = outcome.got.entry(number).or_default().insert((client, sid));
+                assert!(new, "a message came twice");
+            }
+        }
+        outcome
+    }
+
+    fn check(&mut self, client: usize, step: &Step, outcome: &mut Outcome) {
         match step {
             Step::Subscribe { filter, queue, sid } => {
-                let queue_text = queue.map(|queue| format!(" {queue}")).unwrap_or_default();
-                self.say(client, &format!("SUB {filter}{queue_text} {sid}\r\n"));
                 // A sid that is taken stays with its first subscription.
                 self.subscriptions
                     .entry((client, *sid))
@@ -114,28 +220,17 @@ impl World {
                     });
             }
             Step::Unsubscribe { sid, max } => {
-                let max_text = max.map(|max| format!(" {max}")).unwrap_or_default();
-                self.say(client, &format!("UNSUB {sid}{max_text}\r\n"));
                 if let Some(subscription) = self.subscriptions.get_mut(&(client, *sid)) {
                     subscription.max = Some(max.unwrap_or(0));
                 }
                 self.drop_finished();
             }
-            Step::Publish {
-                subject,
-                reply,
-                headers,
-            } => {
-                self.publish(client, subject, reply.as_deref(), *headers);
-            }
-            Step::Replace(options) => {
-                self.bench
-                    .close(self.clients[client].0, CloseReason::ClientClosed);
-                self.clients[client] = (self.bench.connect(options), options.clone());
-                self.subscriptions.retain(|(owner, _), _| *owner != client);
+            Step::Publish { subject, reply, .. } => {
+                let got = outcome.got.remove(&self.published).unwrap_or_default();
+                self.published += 1;
+                self.check_publication(client, subject, reply.as_deref(), &got, outcome);
             }
             Step::Introduce(options) => {
-                self.say(client, &options.line());
                 self.clients[client].1 = options.clone();
                 self.subscriptions.retain(|(owner, _), _| *owner != client);
             }
@@ -150,50 +245,15 @@ impl World {
         });
     }
 
-    fn publish(&mut self, client: usize, subject: &str, reply: Option<&str>, headers: bool) {
-        let headers = headers && self.clients[client].1.headers;
-        let reply_text = reply.map(|reply| format!(" {reply}")).unwrap_or_default();
-        let text = if headers {
-            format!("HPUB {subject}{reply_text} 12 13\r\nNATS/1.0\r\n\r\nx\r\n")
-        } else {
-            format!("PUB {subject}{reply_text} 1\r\nx\r\n")
-        };
-        let (mut plain, groups) = self.expected(client, subject);
-        self.say(client, &text);
-        let got = self.delivered(subject, reply, headers);
-        if got.is_empty() && plain.is_empty() && groups.is_empty() {
-            self.check_no_responders(client, subject, reply);
-            return;
-        }
-        for members in groups.values() {
-            let takers: Vec<_> = got.intersection(members).collect();
-            assert_eq!(
-                takers.len(),
-                1,
-                "one of {members:?} was to get it, not {takers:?}"
-            );
-            plain.insert(*takers[0]);
-        }
-        assert_eq!(got, plain);
-        for name in &got {
-            self.subscriptions.get_mut(name).unwrap().delivered += 1;
-        }
-        self.drop_finished();
-        assert_eq!(
-            self.bench.output(self.clients[client].0),
-            b"",
-            "nothing else is sent"
-        );
-    }
-
-    /// Who must get a message, and the groups of which one member must.
-    fn expected(
-        &self,
+    fn check_publication(
+        &mut self,
         client: usize,
         subject: &str,
-    ) -> (BTreeSet<Name>, BTreeMap<&'static str, BTreeSet<Name>>) {
-        let mut plain = BTreeSet::new();
-        let mut groups: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        reply: Option<&str>,
+        got: &BTreeSet<Name>,
+        outcome: &mut Outcome,
+    ) {
+        let (mut plain, mut groups) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<Name>>::new());
         for (name, subscription) in &self.subscriptions {
             let silent = name.0 == client && !self.clients[client].1.echo;
             if silent || !matches(subscription.filter.as_bytes(), subject.as_bytes()) {
@@ -204,62 +264,65 @@ impl World {
                 Some(queue) => drop(groups.entry(queue).or_default().insert(*name)),
             }
         }
-        (plain, groups)
-    }
-
-    /// Who got the message, each once and as it was sent; 503 answers are left where they are.
-    fn delivered(&mut self, subject: &str, reply: Option<&str>, headers: bool) -> BTreeSet<Name> {
-        let mut got = BTreeSet::new();
-        for client in 0..CLIENTS {
-            let (number, options) = &self.clients[client];
-            let output = self.bench.peek(*number);
-            if memchr::memmem::find(&output, b"NATS/1.0 503").is_some() {
-                continue;
-            }
-            for message in self.bench.received(*number) {
-                assert_eq!(message.subject, subject.as_bytes());
-                assert_eq!(message.reply.as_deref(), reply.map(str::as_bytes));
-                assert_eq!(message.header.is_some(), headers && options.headers);
-                assert_eq!(message.payload, b"x");
-                assert!(
-                    got.insert((client, message.sid[0] - b'0')),
-                    "a message came twice"
-                );
-            }
+        if plain.is_empty() && groups.is_empty() {
+            self.check_no_responders(client, subject, reply, outcome);
         }
-        got
+        for members in groups.values() {
+            let takers: Vec<_> = got.intersection(members).collect();
+            assert_eq!(
+                takers.len(),
+                1,
+                "one of {members:?} was to get it, not {takers:?}"
+            );
+            plain.insert(*takers[0]);
+        }
+        assert_eq!(got, &plain, "on {subject}");
+        for name in got {
+            self.subscriptions.get_mut(name).unwrap().delivered += 1;
+        }
+        self.drop_finished();
     }
 
-    fn check_no_responders(&mut self, client: usize, subject: &str, reply: Option<&str>) {
-        let (number, options) = &self.clients[client];
-        let answers = self.bench.received(*number);
-        let wants = |subscription: &Subscription, reply: &str| {
-            subscription.queue.is_none()
+    fn check_no_responders(
+        &self,
+        client: usize,
+        subject: &str,
+        reply: Option<&str>,
+        outcome: &mut Outcome,
+    ) {
+        let options = &self.clients[client].1;
+        let Some(reply) = reply.filter(|_| options.no_responders && options.headers) else {
+            return;
+        };
+        let wants = |name: &Name, subscription: &Subscription| {
+            name.0 == client
+                && subscription.queue.is_none()
                 && matches(subscription.filter.as_bytes(), reply.as_bytes())
         };
-        let own: Vec<u8> = match reply {
-            Some(reply) if options.no_responders && options.headers => {
-                let own = self
-                    .subscriptions
-                    .iter()
-                    .filter(|(name, _)| name.0 == client);
-                own.filter(|(_, found)| wants(found, reply))
-                    .map(|(name, _)| name.1 + b'0')
-                    .collect()
-            }
-            Some(_) | None => Vec::new(),
-        };
-        assert_eq!(
-            answers.len(),
-            usize::from(!own.is_empty()),
-            "503 answers to {subject}"
-        );
-        if let Some(answer) = answers.first() {
-            let block = format!("NATS/1.0 503\r\nNats-Subject: {subject}\r\n\r\n");
-            assert_eq!(answer.header.as_deref(), Some(block.as_bytes()));
-            assert_eq!(answer.subject, reply.unwrap().as_bytes());
-            assert!(own.contains(&answer.sid[0]) && answer.payload.is_empty());
+        let mut own = self
+            .subscriptions
+            .iter()
+            .filter(|(name, found)| wants(name, found))
+            .peekable();
+        if own.peek().is_none() {
+            return;
         }
+        let (sid, answer) = outcome.answers.pop_front().expect("a 503");
+        let block = format!("NATS/1.0 503\r\nNats-Subject: {subject}\r\n\r\n");
+        assert_eq!(answer.header.as_deref(), Some(block.as_bytes()));
+        assert_eq!(answer.subject, reply.as_bytes());
+        assert!(
+            own.any(|(name, _)| name.1 == sid),
+            "{sid} does not want {reply}"
+        );
+    }
+
+    /// The connection ends and another takes its place.
+    fn replace(&mut self, client: usize, options: &Options) {
+        self.bench
+            .close(self.clients[client].0, CloseReason::ClientClosed);
+        self.clients[client] = (self.bench.connect(options), options.clone());
+        self.subscriptions.retain(|(owner, _), _| *owner != client);
     }
 }
 
@@ -269,11 +332,14 @@ proptest! {
     #[test]
     fn everybody_gets_what_was_promised(
         options in [options(), options(), options()],
-        steps in prop::collection::vec((0..CLIENTS, step()), 1..150),
+        bursts in prop::collection::vec((burst(), prop::option::weighted(0.02, options())), 1..100),
     ) {
         let mut world = World::new(options);
-        for (client, step) in &steps {
-            world.take(*client, step);
+        for ((client, steps), replacement) in &bursts {
+            world.burst(*client, steps);
+            if let Some(options) = replacement {
+                world.replace(*client, options);
+            }
         }
         // When all have gone, nothing of them is left.
         for (number, _) in world.clients {

@@ -107,7 +107,7 @@ proptest! {
         };
         prop_assert_eq!(&publish, &expected);
 
-        let mut frame = MessageFrame::new();
+        let mut frame = MessageFrame::default();
         frame.prepare(&publish);
         let message = Message {
             subject: subject.clone(),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::sessions::{Bench, Options};
 use midge::broker::close::CloseReason;
-use midge::link::client::Limits;
+use midge::link::context::Limits;
 
 const MAX_PENDING: usize = 4000;
 

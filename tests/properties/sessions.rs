@@ -3,13 +3,14 @@
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 
+use midge::auth::{AuthRules, Authenticator};
 use midge::broker::close::CloseReason;
 use midge::broker::deliver::Deliveries;
 use midge::broker::peer::{Facts, Peer, Wire};
-use midge::broker::registry::Broker;
 use midge::conn::turn::{Input, Link as _, Turn, Verdict};
-use midge::link::client::{Authenticate, Client, ClientContext, Identity, Limits};
-use midge::proto::info::{ConnectOptions, Info};
+use midge::link::client::Client;
+use midge::link::context::{ClientContext, ClientSettings, Limits};
+use midge::proto::info::Info;
 
 use super::wire::{Message, read_frames};
 
@@ -43,24 +44,6 @@ impl Wire for RecorderHandle {
     }
 
     fn wake(&self) {}
-}
-
-/// Everybody may come in.
-#[derive(Debug)]
-struct Open;
-
-impl Authenticate for Open {
-    fn is_required(&self) -> bool {
-        false
-    }
-
-    fn authenticate(&self, _: &ConnectOptions, broker: &Broker) -> Option<Identity> {
-        let account = broker.global_account().clone();
-        Some(Identity {
-            account,
-            user: String::new(),
-        })
-    }
 }
 
 /// What a client says in CONNECT.
@@ -127,7 +110,12 @@ impl Bench {
             headers: true,
             ..Info::default()
         };
-        let context = ClientContext::new(Arc::default(), Box::new(Open), limits, info);
+        let authenticator = Authenticator::new(&AuthRules::default(), &[0; 32]).unwrap();
+        let settings = ClientSettings {
+            limits,
+            authenticator,
+        };
+        let context = ClientContext::new(Arc::default(), settings, info);
         Self {
             context: Arc::new(context),
             deliveries: Deliveries::new(seed),
@@ -146,10 +134,15 @@ impl Bench {
         let facts = Facts {
             id,
             ip: String::new(),
+            nonce: String::new(),
             label: format!("cid:{id}"),
         };
         let handle = Box::new(RecorderHandle(Arc::clone(&wire)));
-        let peer = Arc::new(Peer::new(facts, handle, self.context.limits().max_pending));
+        let peer = Arc::new(Peer::new(
+            facts,
+            handle,
+            self.context.settings().limits.max_pending,
+        ));
         self.context.broker.register(Arc::clone(&peer));
         let client = Client::new(Arc::clone(&self.context), Arc::clone(&peer));
         let (tail, closed) = (Vec::new(), None);
@@ -177,10 +170,12 @@ impl Bench {
             return session.closed;
         }
         let input = [&std::mem::take(&mut session.tail)[..], bytes].concat();
+        #[expect(clippy::disallowed_methods, reason = "a turn wants to know the time")]
+        let now = std::time::Instant::now();
         let mut turn = Turn {
             deliveries: &mut self.deliveries,
             peer: &session.peer,
-            now: tokio::time::Instant::now(),
+            now,
             introduced: false,
             ponged: false,
         };
@@ -193,8 +188,12 @@ impl Bench {
         );
         turn.deliveries.flush();
         match served.verdict {
-            Verdict::Continue => session.tail = input[served.consumed..].to_vec(),
+            Verdict::Continue => {
+                let rest = &input[served.consumed..];
+                session.tail = rest[..served.kept].to_vec();
+            }
             Verdict::Close(reason) => self.close(number, reason),
+            Verdict::Verify(_) => panic!("nobody has a password here"),
         }
         self.sessions[number].closed
     }

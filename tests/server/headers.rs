@@ -1,14 +1,13 @@
 //! Messages with header blocks, and the answer to requests that nobody listens to.
 
 use super::client::{Client, MODERN, QUIET};
-use super::midge::{Embedded, Settings};
-use midge::link::client::Limits;
+use super::midge::Process;
 
 const BLOCK: &str = "NATS/1.0\r\nkey: value\r\n\r\n";
 
 #[test]
 fn a_header_block_arrives_byte_for_byte() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut subscriber = Client::introduced(server.address, MODERN);
     subscriber.send("SUB a 1\r\n");
     subscriber.ping();
@@ -35,7 +34,7 @@ fn a_header_block_arrives_byte_for_byte() {
 
 #[test]
 fn receivers_without_headers_get_the_payload_alone() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut modern = Client::introduced(server.address, MODERN);
     modern.send("SUB a 1\r\n");
     modern.ping();
@@ -53,7 +52,7 @@ fn receivers_without_headers_get_the_payload_alone() {
 
 #[test]
 fn header_sizes_that_cannot_be_end_the_connection() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     for wrong in [
         "HPUB a 13 12",
         "HPUB a -1 12",
@@ -70,10 +69,7 @@ fn header_sizes_that_cannot_be_end_the_connection() {
 
 #[test]
 fn a_server_without_headers_says_so_and_takes_none() {
-    let server = Embedded::with_limits(Limits {
-        headers: false,
-        ..Limits::default()
-    });
+    let server = Process::start("no_header_support: true");
     let mut client = server.connect();
     assert!(client.greeting.contains("\"headers\":false"));
     client.send("CONNECT {\"headers\":true,\"verbose\":true}\r\nHPUB a 1 1\r\n");
@@ -83,7 +79,7 @@ fn a_server_without_headers_says_so_and_takes_none() {
 
 #[test]
 fn a_request_that_nobody_hears_is_answered_at_once() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut bystander = Client::introduced(server.address, MODERN);
     bystander.send("SUB _INBOX.> 1\r\n");
     bystander.ping();
@@ -103,16 +99,13 @@ fn a_request_that_nobody_hears_is_answered_at_once() {
 
 #[test]
 fn no_responders_needs_headers_on_both_sides() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = server.connect();
     client.send("CONNECT {\"no_responders\":true}\r\n");
     client.expect("-ERR 'no responders requires headers support'\r\n");
     client.expect_end();
 
-    let without = Embedded::with_limits(Limits {
-        headers: false,
-        ..Limits::default()
-    });
+    let without = Process::start("no_header_support: true");
     let mut client = without.connect();
     client.send(format!("{MODERN}\r\n"));
     client.expect("-ERR 'no responders requires headers support'\r\n");
@@ -121,7 +114,7 @@ fn no_responders_needs_headers_on_both_sides() {
 
 #[test]
 fn clients_that_did_not_ask_for_it_get_no_503() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = Client::introduced(server.address, QUIET);
     client.send("SUB r 1\r\nPUB nobody r 1\r\nx\r\n");
     client.ping();
@@ -129,7 +122,7 @@ fn clients_that_did_not_ask_for_it_get_no_503() {
 
 #[test]
 fn a_503_does_not_count_against_the_maximum_of_a_subscription() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = Client::introduced(server.address, MODERN);
     client.send("SUB r 1\r\nUNSUB 1 1\r\nPUB nobody r 1\r\nx\r\nPUB nobody r 1\r\nx\r\n");
     let answer = "HMSG r 1 38 38\r\nNATS/1.0 503\r\nNats-Subject: nobody\r\n\r\n\r\n";

@@ -1,21 +1,23 @@
 //! Servers to test: the binary in a process of its own, and the library within the test's process
-//! where a test wants settings of its own.
+//! where a test looks at the server's inside.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use midge::broker::registry::Broker;
-use midge::conn::Timeouts;
-use midge::link::client::{Authenticate, Identity, Limits};
-use midge::proto::info::ConnectOptions;
+use midge::config::{self, Layers};
 use midge::server::{Server, ServerOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::{Client, eventually};
+
+/// The program to test: Midge of this build, unless `MIDGE_BINARY` names another one.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("MIDGE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_midge").into())
+}
 
 /// The binary, running.
 #[derive(Debug)]
@@ -27,13 +29,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the binary on a free port of the loopback interface and waits until it listens.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    /// Starts the binary with a configuration on a free port of the loopback interface and waits until
+    /// it listens.
+    pub(crate) fn start(configuration: &str) -> Self {
+        Self::start_through(Command::new(program()), configuration)
+    }
+
+    /// The same by a command that hands its arguments on to the binary.
+    pub(crate) fn start_through(mut command: Command, configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_midge"))
+        let file = directory.path().join("midge.conf");
+        std::fs::write(&file, configuration).unwrap();
+        let mut child = command
             .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
             .arg(directory.path())
-            .args(arguments)
+            .arg("-c")
+            .arg(file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -137,85 +148,38 @@ fn read_address(path: &Path) -> SocketAddr {
         .unwrap()
 }
 
-/// What a server within the test's process is told.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) host: String,
-    pub(crate) limits: Limits,
-    pub(crate) ping_interval: Duration,
-    pub(crate) ping_max: u32,
-    pub(crate) write_deadline: Duration,
-    pub(crate) introduction: Option<Duration>,
-    pub(crate) lame_duck_duration: Duration,
-    pub(crate) lame_duck_grace_period: Duration,
-    /// User and password that everybody must have.
-    pub(crate) credentials: Option<(&'static str, &'static str)>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            host: "127.0.0.1".to_owned(),
-            limits: Limits::default(),
-            ping_interval: Duration::from_secs(120),
-            ping_max: 2,
-            write_deadline: Duration::from_secs(10),
-            introduction: None,
-            lame_duck_duration: Duration::from_secs(120),
-            lame_duck_grace_period: Duration::from_secs(10),
-            credentials: None,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct OneUser(Option<(&'static str, &'static str)>);
-
-impl Authenticate for OneUser {
-    fn is_required(&self) -> bool {
-        self.0.is_some()
-    }
-
-    fn authenticate(&self, options: &ConnectOptions, broker: &Broker) -> Option<Identity> {
-        let (user, pass) = self.0.unwrap_or((&options.user, &options.pass));
-        (options.user == user && options.pass == pass).then(|| Identity {
-            account: broker.global_account().clone(),
-            user: self.0.map(|(user, _)| user.to_owned()).unwrap_or_default(),
-        })
-    }
-}
-
 /// A server within the test's process.
 #[derive(Debug)]
 pub(crate) struct Embedded {
     pub(crate) server: Server,
-    pub(crate) runtime: Option<tokio::runtime::Runtime>,
+    runtime: Option<tokio::runtime::Runtime>,
     pub(crate) address: SocketAddr,
 }
 
 impl Embedded {
-    pub(crate) fn start(settings: Settings) -> Self {
+    /// Starts a server with a configuration on a free port of the loopback interface.
+    pub(crate) fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, |_| {})
+    }
+
+    /// The same after `change` has had its way with the options.
+    pub(crate) fn start_with(configuration: &str, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("midge.conf");
+        std::fs::write(&file, configuration).unwrap();
+        let layers = Layers {
+            config_file: Some(file),
+            ..Layers::default()
+        };
+        let options = config::load(&layers, &|_| None).unwrap().options;
+        let mut options = ServerOptions::from_config(&options).unwrap();
+        (options.host, options.port) = ("127.0.0.1".to_owned(), 0);
+        change(&mut options);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let options = ServerOptions {
-            name: None,
-            host: settings.host,
-            port: 0,
-            advertise: None,
-            limits: settings.limits,
-            timeouts: Timeouts {
-                ping_interval: settings.ping_interval,
-                ping_max: settings.ping_max,
-                write_deadline: settings.write_deadline,
-                introduction: settings.introduction,
-            },
-            lame_duck_duration: settings.lame_duck_duration,
-            lame_duck_grace_period: settings.lame_duck_grace_period,
-            authenticate: Box::new(OneUser(settings.credentials)),
-        };
         let server = runtime.block_on(Server::start(options)).unwrap();
         let address = server.client_address();
         Self {
@@ -223,13 +187,6 @@ impl Embedded {
             runtime: Some(runtime),
             address,
         }
-    }
-
-    pub(crate) fn with_limits(limits: Limits) -> Self {
-        Self::start(Settings {
-            limits,
-            ..Settings::default()
-        })
     }
 
     pub(crate) fn connect(&self) -> Client {

@@ -76,7 +76,7 @@ fn check(subscriber: &mut Client, publishers: usize, count: usize) {
 }
 
 fn run(publishers: usize, subscribers: usize, count: usize) {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let address = server.address;
     std::thread::scope(|scope| {
         for number in 0..subscribers {
@@ -103,7 +103,7 @@ fn many_connections_stay_in_order() {
 /// What one connection sends on different subjects arrives in that order, too: answers and messages.
 #[test]
 fn answers_and_messages_keep_their_order() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let mut client = Client::quiet(server.address);
     client.send("SUB a 1\r\nSUB b 2\r\n");
     let mut script = String::new();

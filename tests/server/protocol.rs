@@ -1,19 +1,18 @@
 //! The words of the client protocol.
 
 use super::client::{Client, MODERN, QUIET, info};
-use super::midge::{Embedded, Process, Settings};
-use midge::link::client::Limits;
+use super::midge::Process;
 
 /// Server and client for tests that need nothing special.
-fn pair() -> (Embedded, Client) {
-    let server = Embedded::start(Settings::default());
+fn pair() -> (Process, Client) {
+    let server = Process::start("");
     let client = server.connect();
     (server, client)
 }
 
 #[test]
 fn info_comes_first_and_names_what_clients_read() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let first = server.connect();
     let second = server.connect();
     let line = &first.greeting;
@@ -127,7 +126,7 @@ fn operations_before_a_mistake_are_served() {
 
 #[test]
 fn unknown_operations_end_the_connection_at_their_first_wrong_byte() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     for wrong in [
         "X",
         "PX",
@@ -151,7 +150,7 @@ fn unknown_operations_end_the_connection_at_their_first_wrong_byte() {
 
 #[test]
 fn payloads_end_exactly_where_they_were_said_to() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     for wrong in [
         "PUB a 1\r\nxx\r\n",
         "PUB a 2\r\nx\r\n\r\n",
@@ -167,7 +166,7 @@ fn payloads_end_exactly_where_they_were_said_to() {
 
 #[test]
 fn lines_that_cannot_be_read_end_the_connection_in_silence() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     for wrong in [
         "PUB a\r\n",
         "PUB a b c 1\r\n",
@@ -194,7 +193,7 @@ fn lines_that_cannot_be_read_end_the_connection_in_silence() {
 
 #[test]
 fn versions_of_the_protocol_that_do_not_exist_are_refused() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     for version in [2, -1, 1_000_000_000_000_i64] {
         let mut client = server.connect();
         client.send(format!("CONNECT {{\"protocol\":{version}}}\r\n"));
@@ -205,7 +204,7 @@ fn versions_of_the_protocol_that_do_not_exist_are_refused() {
 
 #[test]
 fn asking_for_an_account_is_refused() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     for field in [
         "\"account\":\"$SYS\"",
         "\"account\":\"x\"",
@@ -224,7 +223,7 @@ fn one_byte_at_a_time_is_understood_as_well() {
         "{MODERN}\r\nSUB a.* q 1\r\nSUB r 2\r\nPUB a.b 3\r\nxyz\r\nHPUB a.c r 12 14\r\nNATS/1.0\r\n\r\nhi\r\n\
          UNSUB 1\r\nPUB a.b r 0\r\n\r\nPING junk\r\nPUB  a \r\n"
     );
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let answer = |chunk: usize| {
         let mut client = server.connect();
         for part in script.as_bytes().chunks(chunk) {
@@ -275,11 +274,7 @@ fn a_payload_may_have_exactly_max_payload_bytes() {
 
 #[test]
 fn headers_count_against_max_payload() {
-    let limits = Limits {
-        max_payload: 20,
-        ..Limits::default()
-    };
-    let server = Embedded::with_limits(limits);
+    let server = Process::start("max_payload: 20");
     let mut client = Client::introduced(server.address, MODERN);
     client.send("SUB a 1\r\nHPUB a 12 20\r\nNATS/1.0\r\n\r\n12345678\r\n");
     client.expect("HMSG a 1 12 20\r\nNATS/1.0\r\n\r\n12345678\r\n");
@@ -290,7 +285,7 @@ fn headers_count_against_max_payload() {
 
 #[test]
 fn an_error_arrives_while_the_client_is_still_sending() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     for _ in 0..20 {
         let mut client = Client::quiet(server.address);
         let payload = vec![b'x'; 3 * 1024 * 1024];
@@ -304,7 +299,7 @@ fn an_error_arrives_while_the_client_is_still_sending() {
 
 #[test]
 fn a_control_line_may_have_exactly_max_control_line_bytes() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = Client::quiet(server.address);
     let subject = "a".repeat(4094);
     client.send(format!("SUB {subject} 1\r\nSUB {subject} 1 \r"));
@@ -325,11 +320,7 @@ fn a_control_line_may_have_exactly_max_control_line_bytes() {
 
 #[test]
 fn a_raised_control_line_limit_holds_beyond_any_buffer() {
-    let limits = Limits {
-        max_control_line: 1024 * 1024,
-        ..Limits::default()
-    };
-    let server = Embedded::with_limits(limits);
+    let server = Process::start("max_control_line: 1MB");
     let mut client = Client::quiet(server.address);
     let name = "n".repeat(300 * 1024);
     client.send(format!(
@@ -385,12 +376,7 @@ fn replies_that_only_servers_may_use_are_refused() {
 
 #[test]
 fn limits_of_subscriptions_are_told_and_leave_the_connection() {
-    let limits = Limits {
-        max_subscriptions: 2,
-        max_subscription_tokens: 3,
-        ..Limits::default()
-    };
-    let server = Embedded::with_limits(limits);
+    let server = Process::start("max_subscriptions: 2\nmax_sub_tokens: 3");
     let mut client = Client::quiet(server.address);
     client.send("SUB a.b.c.d 1\r\n");
     let text = "Permissions Violation for Subscription to \"a.b.c.d\", too many tokens";
@@ -407,11 +393,7 @@ fn limits_of_subscriptions_are_told_and_leave_the_connection() {
 /// Subscriptions that end by themselves make room for exactly as many others.
 #[test]
 fn ended_subscriptions_make_room_for_as_many_others() {
-    let limits = Limits {
-        max_subscriptions: 3,
-        ..Limits::default()
-    };
-    let server = Embedded::with_limits(limits);
+    let server = Process::start("max_subscriptions: 3");
     let mut client = Client::quiet(server.address);
     for _ in 0..100 {
         client.send("SUB a 1\r\nUNSUB 1 1\r\nPUB a 1\r\nx\r\n");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::client::{Client, MODERN, eventually};
-use super::midge::{Embedded, Process, Settings};
+use super::midge::{Embedded, Process};
 
 /// The sum of squared deviations from an even spread, each by what is expected.
 fn chi_square(counts: &[u32]) -> f64 {
@@ -40,7 +40,7 @@ fn messages_until_done(client: &mut Client) -> Vec<String> {
 
 #[test]
 fn a_group_shares_evenly_and_loses_nothing() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let mut members: Vec<Client> = (0..8)
         .map(|_| Client::subscriber(server.address, "jobs workers 1\r\nSUB done 2"))
         .collect();
@@ -68,7 +68,7 @@ fn a_group_shares_evenly_and_loses_nothing() {
 
 #[test]
 fn many_publishers_and_many_subjects_share_evenly() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let mut members: Vec<Client> = (0..8)
         .map(|_| Client::subscriber(server.address, "jobs.* workers 1"))
         .collect();
@@ -105,7 +105,7 @@ fn many_publishers_and_many_subjects_share_evenly() {
 
 #[test]
 fn each_group_gets_each_message_once_whatever_its_filters() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut subscriber = Client::quiet(server.address);
     for (sid, subscription) in ["a.b one", "a.* one", "> one", "a.b two", "*.b two", "a.b"]
         .iter()
@@ -144,7 +144,7 @@ fn each_group_gets_each_message_once_whatever_its_filters() {
 
 #[test]
 fn a_dead_members_share_moves_at_once() {
-    let server = Embedded::start(Settings::default());
+    let server = Embedded::start("");
     let mut members: Vec<Client> = (0..4)
         .map(|_| Client::subscriber(server.address, "jobs workers 1"))
         .collect();
@@ -184,7 +184,7 @@ fn a_dead_members_share_moves_at_once() {
 #[test]
 fn nothing_is_lost_while_members_come_and_go() {
     const MESSAGES: usize = 20_000;
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let address = server.address;
     let mut steady = Client::subscriber(address, "jobs workers 1\r\nSUB done 2");
     let publisher = std::thread::spawn(move || {
@@ -228,7 +228,7 @@ fn nothing_is_lost_while_members_come_and_go() {
 
 #[test]
 fn a_member_that_wants_no_echo_is_passed_over_for_its_own_messages() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut silent = Client::introduced(
         server.address,
         r#"CONNECT {"verbose":false,"echo":false,"headers":true,"no_responders":true}"#,
@@ -246,7 +246,7 @@ fn a_member_that_wants_no_echo_is_passed_over_for_its_own_messages() {
 
 #[test]
 fn a_member_that_has_had_its_maximum_hands_over() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut limited = Client::quiet(server.address);
     limited.send("SUB a q 1\r\nUNSUB 1 30\r\n");
     limited.ping();
@@ -263,10 +263,7 @@ fn a_member_that_has_had_its_maximum_hands_over() {
 
 #[test]
 fn a_member_that_is_cut_off_hands_over() {
-    let server = Embedded::start(Settings {
-        write_deadline: std::time::Duration::from_millis(200),
-        ..Settings::default()
-    });
+    let server = Embedded::start("write_deadline: 200ms");
     let stuck = Client::subscriber(server.address, "jobs workers 1");
     let mut other = Client::subscriber(server.address, "jobs workers 1");
     let reader = std::thread::spawn(move || while other.message().body.len() > 4 {});

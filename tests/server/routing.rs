@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::client::{Client, MODERN, QUIET};
-use super::midge::{Embedded, Process, Settings};
+use super::midge::{Embedded, Process};
 
 #[test]
 fn a_message_reaches_every_subscriber() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let mut subscribers: Vec<Client> = (0..200)
         .map(|number| Client::subscriber(server.address, &format!("news {number}")))
         .collect();
@@ -29,7 +29,7 @@ fn a_message_reaches_every_subscriber() {
 
 #[test]
 fn every_subscription_of_a_connection_gets_its_own_copy() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let filters = ["a.b", "a.b", "a.*", "*.b", "*.*", "a.>", ">"];
     let mut client = Client::quiet(server.address);
     for (sid, filter) in filters.iter().enumerate() {
@@ -49,7 +49,7 @@ fn every_subscription_of_a_connection_gets_its_own_copy() {
 
 #[test]
 fn wildcards_want_what_they_say() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let filters = [
         "a", "a.*", "a.>", "*", "*.*", ">", "a.*.c", "a.b.c", "*.b.>", "a*", "$SYS.>",
     ];
@@ -93,7 +93,7 @@ fn wildcards_want_what_they_say() {
 
 #[test]
 fn own_messages_come_back_only_if_wanted() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut silent = Client::introduced(
         server.address,
         r#"CONNECT {"verbose":false,"echo":false,"headers":true,"no_responders":true}"#,
@@ -115,7 +115,7 @@ fn own_messages_come_back_only_if_wanted() {
 /// Whatever a publisher has learnt of a subject, a change that has been confirmed counts.
 #[test]
 fn changes_of_interest_are_seen_at_once() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut publisher = Client::introduced(server.address, MODERN);
     publisher.send("SUB r 9\r\n");
     let mut subscriber = Client::quiet(server.address);
@@ -142,7 +142,7 @@ fn changes_of_interest_are_seen_at_once() {
 
 #[test]
 fn a_second_subscription_of_a_name_changes_nothing() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = Client::quiet(server.address);
     client.send("SUB a 1\r\nSUB b 1\r\nPUB b 1\r\nx\r\nPUB a 1\r\ny\r\n");
     client.expect("MSG a 1 1\r\ny\r\n");
@@ -153,7 +153,7 @@ fn a_second_subscription_of_a_name_changes_nothing() {
 
 #[test]
 fn a_second_connect_takes_subscriptions_away() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = Client::quiet(server.address);
     client.send(format!("SUB a 1\r\nSUB > 2\r\n{QUIET}\r\nPUB a 1\r\nx\r\n"));
     client.ping();
@@ -164,7 +164,7 @@ fn a_second_connect_takes_subscriptions_away() {
 
 #[test]
 fn many_subscriptions_come_and_go_without_a_trace() {
-    let server = Embedded::start(Settings::default());
+    let server = Embedded::start("");
     let mut client = Client::quiet(server.address);
     for round in 0..3 {
         let filters = (0..20_000).map(|number| match number % 4 {
@@ -197,7 +197,7 @@ fn many_subscriptions_come_and_go_without_a_trace() {
 /// Sids are bytes that mean nothing to the server.
 #[test]
 fn names_of_subscriptions_are_given_back_as_they_were() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = Client::quiet(server.address);
     let long = "9".repeat(200);
     for sid in ["abc", "-1", "0", "+OK", "a'b", &long] {
@@ -213,7 +213,7 @@ fn names_of_subscriptions_are_given_back_as_they_were() {
 
 #[test]
 fn requests_are_answered() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let mut responder = Client::subscriber(server.address, "double workers 1");
     let requester = std::thread::spawn({
         let address = server.address;

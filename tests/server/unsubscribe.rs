@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use super::client::Client;
-use super::midge::{Embedded, Process, Settings};
+use super::midge::Process;
 
 #[test]
 fn a_maximum_counts_from_the_beginning() {
-    let server = Embedded::start(Settings::default());
+    let server = Process::start("");
     let mut client = Client::quiet(server.address);
     let publish = |client: &mut Client, count: usize, expected: usize| {
         for _ in 0..count {
@@ -51,7 +51,7 @@ fn publish(address: SocketAddr, subject: &'static str, count: usize) {
 fn a_maximum_is_exact_under_concurrent_publishers() {
     const PUBLISHERS: usize = 8;
     const EACH: usize = 500;
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let address = server.address;
     for max in [
         1,
@@ -89,7 +89,7 @@ fn a_maximum_is_exact_under_concurrent_publishers() {
 fn maxima_of_a_group_lose_nothing_under_concurrent_publishers() {
     const PUBLISHERS: usize = 4;
     const EACH: usize = 500;
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let address = server.address;
     let mut rest = Client::subscriber(address, "a q 1");
     let mut limited: Vec<Client> = (0..20)
@@ -125,7 +125,7 @@ fn maxima_of_a_group_lose_nothing_under_concurrent_publishers() {
 
 #[test]
 fn nothing_comes_after_unsub_is_confirmed() {
-    let server = Process::start(&[]);
+    let server = Process::start("");
     let address = server.address;
     let stop = std::sync::atomic::AtomicBool::new(false);
     let mut client = Client::quiet(address);

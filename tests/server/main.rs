@@ -15,4 +15,6 @@ mod queues;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod unsubscribe;

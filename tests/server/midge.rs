@@ -55,7 +55,7 @@ impl Process {
         let mut address = None;
         eventually("the ports file", || {
             assert_eq!(child.try_wait().unwrap(), None, "it ended: {log:?}");
-            address = ports_file(directory.path()).map(|path| read_address(&path));
+            address = ports_file(directory.path()).and_then(|path| read_address(&path));
             address.is_some()
         });
         Self {
@@ -136,16 +136,17 @@ fn ports_file(directory: &Path) -> Option<PathBuf> {
     })
 }
 
-fn read_address(path: &Path) -> SocketAddr {
-    let ports: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+/// The first address for clients; `None` while the file is being written.
+fn read_address(path: &Path) -> Option<SocketAddr> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
     ports["nats"][0]
         .as_str()
         .unwrap()
         .strip_prefix("nats://")
         .unwrap()
         .parse()
-        .unwrap()
+        .ok()
 }
 
 /// A server within the test's process.

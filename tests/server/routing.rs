@@ -239,3 +239,43 @@ fn requests_are_answered() {
     }
     requester.join().unwrap();
 }
+
+/// One connection with many matching subscriptions sees in which order they are found; clients could
+/// have come to rely on it.
+#[test]
+fn the_deliveries_of_one_message_have_the_order_of_nats_server() {
+    let server = Process::start("");
+    for (subject, order) in [
+        ("a", &[">", "a", "*"][..]),
+        ("a.b", &[">", "*.>", "*.b", "*.*", "a.>", "a.b", "a.*"]),
+        (
+            "a.b.c",
+            &[
+                ">", "*.>", "*.*.>", "*.*.c", "*.*.*", "*.b.>", "*.b.c", "*.b.*", "a.>", "a.*.>",
+                "a.*.c", "a.*.*", "a.b.>", "a.b.c", "a.b.*",
+            ],
+        ),
+    ] {
+        let mut client = Client::introduced(server.address, MODERN);
+        for filter in order {
+            client.send(format!("SUB {filter} {filter}\r\n"));
+        }
+        for _ in 0..4 {
+            client.publish(subject, b"x");
+            let got: Vec<_> = order
+                .iter()
+                .map(|_| client.message().word(2).to_owned())
+                .collect();
+            assert_eq!(got, order);
+        }
+        // The answer to a request that nobody hears goes to the first that is left of them.
+        let (tails, left): (Vec<&str>, Vec<&str>) =
+            order.iter().partition(|filter| filter.ends_with('>'));
+        for filter in tails {
+            client.send(format!("UNSUB {filter}\r\n"));
+        }
+        client.send(format!("PUB n.o.b.o.d.y {subject} 0\r\n\r\n"));
+        assert_eq!(client.message().word(2), left[0]);
+        client.ping();
+    }
+}

@@ -197,7 +197,6 @@ impl Deliveries {
         }
         for subscription in self.expired.drain(..) {
             account.unsubscribe(&subscription);
-            subscription.peer().note_expired();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use std::time::Instant;
@@ -67,8 +67,9 @@ pub struct Peer {
     headers: AtomicBool,
     wants_info: AtomicBool,
     label: RwLock<Arc<str>>,
-    /// Subscriptions that ended by themselves and still stand in the connection's own list.
-    expired: AtomicUsize,
+    /// Subscriptions that ended by themselves and still stand in the connection's own list. Below zero
+    /// for a moment when one is taken off the list before whoever ended it has counted it.
+    expired: AtomicIsize,
     in_messages: AtomicU64,
     in_bytes: AtomicU64,
     stalls: AtomicU64,
@@ -185,7 +186,7 @@ impl Peer {
             wants_info: AtomicBool::new(false),
             label: RwLock::new(label.into()),
             facts,
-            expired: AtomicUsize::new(0),
+            expired: AtomicIsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
@@ -380,6 +381,9 @@ impl Peer {
     }
 
     fn after_append(&self, state: &mut State, count: Count) -> Delivery {
+        if count.last {
+            self.expired.fetch_add(1, Ordering::Relaxed);
+        }
         let pending = state.pending();
         let max_pending = self.max_pending();
         let overflow = pending > max_pending && state.blocked;
@@ -558,9 +562,13 @@ impl Peer {
         }
     }
 
-    /// Ends a subscription of this peer: no message reaches it after this returns.
+    /// Ends a subscription of this peer, which is no longer on the connection's list: no message reaches
+    /// it after this returns.
     pub fn end_subscription(&self, subscription: &Subscription) {
         let _state = self.lock();
+        if subscription.is_closed() {
+            self.forget_expired(1);
+        }
         subscription.close();
     }
 
@@ -570,20 +578,16 @@ impl Peer {
         subscription.set_max(max)
     }
 
-    /// Notes that a subscription has ended by itself.
-    pub fn note_expired(&self) {
-        self.expired.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// How many subscriptions have ended by themselves and were not taken off the list yet.
     #[must_use]
     pub fn expired(&self) -> usize {
-        self.expired.load(Ordering::Relaxed)
+        usize::try_from(self.expired.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Notes that those are being taken off the list.
-    pub fn forget_expired(&self) {
-        self.expired.store(0, Ordering::Relaxed);
+    /// Notes that `count` of those have been taken off the list.
+    pub fn forget_expired(&self, count: usize) {
+        let count = isize::try_from(count).unwrap_or(isize::MAX);
+        self.expired.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Adds what one turn brought from the peer. Only the connection's own task calls it.

@@ -66,10 +66,25 @@ pub struct Input<'a> {
 pub struct Served {
     /// Bytes that were used up.
     pub consumed: usize,
+    /// Bytes after those that must be offered again, in front of what comes next.
+    pub kept: usize,
     /// Length of the operation that begins after those, if it is known already; otherwise 0.
     pub needed: usize,
     /// Whether the connection goes on.
     pub verdict: Verdict,
+}
+
+impl Served {
+    /// Only whole operations, `consumed` bytes of them, were there or matter.
+    #[must_use]
+    pub fn whole(consumed: usize, verdict: Verdict) -> Self {
+        Self {
+            consumed,
+            kept: 0,
+            needed: 0,
+            verdict,
+        }
+    }
 }
 
 /// Whether a connection goes on after a turn.

@@ -89,7 +89,9 @@ impl Client {
                 self.refuse(turn, &ProtocolError::InvalidSubject);
                 return;
             }
-            self.sids.remove(subscribe.sid);
+            if let Some(ended) = self.sids.remove(subscribe.sid) {
+                self.peer.end_subscription(&ended);
+            }
             let admits = self.permissions.as_ref().and_then(|permissions| {
                 permissions.delivery_filter(subscribe.filter, subscribe.queue)
             });
@@ -144,8 +146,8 @@ impl Client {
     fn sweep(&mut self) {
         let expired = self.peer.expired();
         if expired > SWEEP_AFTER && expired > self.sids.len() / 2 {
-            self.peer.forget_expired();
-            self.sids.drop_closed();
+            let dropped = self.sids.drop_closed();
+            self.peer.forget_expired(dropped);
         }
     }
 }

@@ -112,21 +112,13 @@ impl Client {
         loop {
             let rest = input.bytes.get(consumed..).unwrap_or_default();
             let Some(first) = rest.first() else {
-                return Served {
-                    consumed,
-                    needed: 0,
-                    verdict: Verdict::Continue,
-                };
+                return Served::whole(consumed, Verdict::Continue);
             };
             if self.awaits_connect
                 && !first.eq_ignore_ascii_case(&b'c')
                 && let Err(stop) = self.skip_connect(turn)
             {
-                return Served {
-                    consumed,
-                    needed: 0,
-                    verdict: stop.into(),
-                };
+                return Served::whole(consumed, stop.into());
             }
             let op = match parse(rest, &limits) {
                 Ok(Parsed::Complete {
@@ -136,28 +128,27 @@ impl Client {
                     consumed += length;
                     op
                 }
-                Ok(Parsed::Incomplete { needed }) => {
+                Ok(Parsed::Incomplete { needed, kept }) => {
                     return Served {
                         consumed,
+                        kept,
                         needed,
                         verdict: Verdict::Continue,
                     };
                 }
                 Err(error) => {
-                    let verdict = Verdict::Close(self.refuse_input(turn, error, rest));
-                    return Served {
-                        consumed,
-                        needed: 0,
-                        verdict,
-                    };
+                    let reason = self.refuse_input(turn, error, rest);
+                    return Served::whole(consumed, Verdict::Close(reason));
                 }
             };
             if traces {
                 self.trace_incoming(&op, rest);
             }
             if let Err(stop) = self.serve_op(turn, &op, input, received) {
+                // What follows is served once the check that stopped the turn has been made.
                 return Served {
                     consumed,
+                    kept: input.bytes.len().saturating_sub(consumed),
                     needed: 0,
                     verdict: stop.into(),
                 };

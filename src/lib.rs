@@ -1,5 +1,7 @@
 //! Midge: a NATS server as a library.
+pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod link;

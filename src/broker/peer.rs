@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use super::close::CloseReason;
 use super::subscription::{Count, Subscription};
-use crate::outbound::{MAX_SLICES, Outbound};
+use super::run::{FrameBytes, Frames};
+use crate::outbound::{MAX_SLICES, Outbound, recycle};
 
 /// The sending side of a connection's socket, or whatever it has instead.
 pub trait Wire: fmt::Debug + Send + Sync {
@@ -27,6 +28,10 @@ pub trait Wire: fmt::Debug + Send + Sync {
 
 /// Pending bytes at which a turn sends what it has gathered so far instead of gathering more.
 const EAGER_FLUSH_BYTES: usize = 128 * 1024;
+
+/// Runs of at most this many bytes are copied behind what waits already: a segment of its own costs
+/// more than that for the socket as well as for memory.
+const COPY_RUN_BYTES: usize = 2 * 1024;
 
 /// Batches that one flush sends for everybody else who adds to it meanwhile, before it leaves the
 /// rest to the connection's own task.
@@ -101,11 +106,11 @@ impl State {
     }
 }
 
-/// What became of one message for one subscription.
+/// What became of messages for one subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
-    /// Whether the peer will be sent it.
-    pub delivered: bool,
+    /// How many messages the peer will be sent.
+    pub delivered: usize,
     /// Whether the caller must flush the peer at the end of its turn.
     pub must_flush: bool,
     /// Whether the peer wants publishers to pause.
@@ -119,7 +124,7 @@ pub struct Delivery {
 }
 
 const NOT_DELIVERED: Delivery = Delivery {
-    delivered: false,
+    delivered: 0,
     must_flush: false,
     stalls: false,
     expired: false,
@@ -245,8 +250,8 @@ impl Peer {
         if state.closing.is_some() || (state.gated && drop_when_gated) {
             return NOT_DELIVERED;
         }
-        let count = subscription.count();
-        if count == Count::Over {
+        let count = subscription.count(1);
+        if count.taken == 0 {
             return NOT_DELIVERED;
         }
         match parcel.shared {
@@ -264,10 +269,48 @@ impl Peer {
         }
         state.out_messages += 1;
         state.out_bytes += parcel.body.len().saturating_sub(2) as u64;
-        self.after_append(&mut state, count == Count::Last)
+        self.after_append(&mut state, count)
     }
 
-    fn after_append(&self, state: &mut State, expired: bool) -> Delivery {
+    /// Leaves a run of messages for one of the peer's subscriptions; see [`Self::deliver`].
+    pub(super) fn deliver_run(
+        &self,
+        subscription: &Subscription,
+        frames: Frames<'_>,
+        drop_when_gated: bool,
+    ) -> (Delivery, u64) {
+        let mut state = self.lock();
+        if state.closing.is_some() || (state.gated && drop_when_gated) {
+            return (NOT_DELIVERED, 0);
+        }
+        let count = subscription.count(frames.marks.len());
+        if count.taken == 0 {
+            return (NOT_DELIVERED, 0);
+        }
+        let size = frames.size_of(count.taken);
+        let length = frames.length_of(count.taken);
+        match frames.bytes {
+            FrameBytes::Owned(mut bytes) if length > COPY_RUN_BYTES => {
+                bytes.truncate(length);
+                state.outbound.push_segment(bytes);
+            }
+            FrameBytes::Owned(bytes) => {
+                state.outbound.push([bytes.get(..length).unwrap_or_default()]);
+                recycle(bytes);
+            }
+            FrameBytes::Shared(bytes) if length > COPY_RUN_BYTES => {
+                state.outbound.push_shared(bytes.slice(..length));
+            }
+            FrameBytes::Shared(bytes) => {
+                state.outbound.push([bytes.get(..length).unwrap_or_default()]);
+            }
+        }
+        state.out_messages += count.taken as u64;
+        state.out_bytes += size;
+        (self.after_append(&mut state, count), size)
+    }
+
+    fn after_append(&self, state: &mut State, count: Count) -> Delivery {
         let pending = state.pending();
         let max_pending = self.max_pending();
         let overflow = pending > max_pending && state.blocked;
@@ -278,10 +321,10 @@ impl Peer {
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {
-            delivered: !overflow,
+            delivered: if overflow { 0 } else { count.taken },
             must_flush,
             stalls: state.gated && !state.unresponsive && !overflow,
-            expired,
+            expired: count.last,
             eager: !state.blocked && (pending > EAGER_FLUSH_BYTES || pending > max_pending / 2),
             overflow,
         }
@@ -294,7 +337,7 @@ impl Peer {
             return false;
         }
         state.outbound.push([text]);
-        self.after_append(&mut state, false).must_flush
+        self.after_append(&mut state, Count { taken: 1, last: false }).must_flush
     }
 
     /// Sends what is pending, as far as the wire takes it.

@@ -25,15 +25,13 @@ pub struct Subscription {
     peer: Arc<Peer>,
 }
 
-/// What a delivery means for a subscription.
+/// How many messages a subscription took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
-    /// It goes on.
-    Open,
-    /// This was the last message.
-    Last,
-    /// It had ended before: the message is not for it.
-    Over,
+pub(super) struct Count {
+    /// That many of those offered, from the first on.
+    pub(super) taken: usize,
+    /// Whether it has ended with them.
+    pub(super) last: bool,
 }
 
 impl Subscription {
@@ -119,18 +117,24 @@ impl Subscription {
         open
     }
 
-    /// Counts one delivery. The caller holds the peer's lock, hence no read-modify-write is needed.
-    pub(super) fn count(&self) -> Count {
+    /// Counts up to `wanted` deliveries: how many it still takes. The caller holds the peer's lock,
+    /// hence no read-modify-write is needed.
+    pub(super) fn count(&self, wanted: usize) -> Count {
         if self.is_closed() {
-            return Count::Over;
+            return Count { taken: 0, last: false };
         }
-        let delivered = self.delivered() + 1;
-        self.delivered.store(delivered, Ordering::Relaxed);
-        if self.max() == Some(delivered) {
+        let before = self.delivered();
+        let Some(max) = self.max() else {
+            self.delivered.store(before + wanted as u64, Ordering::Relaxed);
+            return Count { taken: wanted, last: false };
+        };
+        let left = usize::try_from(max.saturating_sub(before)).unwrap_or(usize::MAX);
+        let taken = wanted.min(left);
+        self.delivered.store(before + taken as u64, Ordering::Relaxed);
+        if taken == left {
             self.close();
-            return Count::Last;
         }
-        Count::Open
+        Count { taken, last: taken == left }
     }
 }
 

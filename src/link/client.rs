@@ -210,6 +210,10 @@ impl Client {
         input: Input<'_>,
         received: &mut Received,
     ) -> Outcome {
+        if !matches!(op, Op::Publish(_)) {
+            // Whatever an operation changes must not concern messages before it.
+            turn.deliveries.end_run();
+        }
         match op {
             Op::Publish(message) => {
                 received.messages += 1;
@@ -247,18 +251,21 @@ impl Client {
             turn.deliveries.send(turn.peer, encode::OKAY);
         }
         self.published_since_idle = true;
+        let answers_no_responders = self.options.no_responders && message.reply.is_some();
         let publication = Publication {
             message,
             source: input.source,
             from: turn.peer,
             drop_when_gated: self.limits.no_fast_producer_stall,
+            gathered: !self.options.verbose && !answers_no_responders,
         };
-        let delivered = turn
-            .deliveries
-            .publish(&self.account, &mut self.matches, &publication);
-        if delivered == 0 && self.options.no_responders {
-            turn.deliveries
-                .answer_no_responders(&self.account, turn.peer, message);
+        let (deliveries, matches) = (&mut *turn.deliveries, &mut self.matches);
+        if publication.gathered {
+            deliveries.publish(&self.account, matches, &publication);
+        } else if deliveries.publish_now(&self.account, matches, &publication) == 0
+            && answers_no_responders
+        {
+            deliveries.answer_no_responders(&self.account, turn.peer, message);
         }
     }
 

@@ -4,6 +4,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod conn;
+pub mod daemon;
 pub mod link;
 pub mod logging;
 pub mod outbound;

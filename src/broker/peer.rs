@@ -5,12 +5,15 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::close::CloseReason;
-use super::subscription::{Count, Subscription};
 use super::run::{FrameBytes, Frames};
+use super::subscription::{Count, Subscription};
+use crate::auth::{Permissions, ReplyTracker};
 use crate::outbound::{MAX_SLICES, Outbound, recycle};
 
 /// The sending side of a connection's socket, or whatever it has instead.
@@ -44,6 +47,8 @@ pub struct Facts {
     pub id: u64,
     /// The peer's address; empty where it has none.
     pub ip: String,
+    /// The challenge in its INFO, to be signed by clients that log in with a key; empty without one.
+    pub nonce: String,
     /// How logs call it at first: `address:port - cid:number`.
     pub label: String,
 }
@@ -69,6 +74,16 @@ pub struct Peer {
     stalls: AtomicU64,
     /// Publishers that pause for this peer wait for it.
     ungated: Notify,
+    /// Whether there are `responses`.
+    tracks_responses: AtomicBool,
+    responses: Mutex<Option<Box<Responses>>>,
+}
+
+/// The answers that a peer may give to messages it got.
+#[derive(Debug)]
+struct Responses {
+    permissions: Arc<Permissions>,
+    tracker: ReplyTracker,
 }
 
 #[derive(Debug, Default)]
@@ -175,6 +190,8 @@ impl Peer {
             in_bytes: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             ungated: Notify::new(),
+            tracks_responses: AtomicBool::new(false),
+            responses: Mutex::default(),
         }
     }
 
@@ -236,6 +253,54 @@ impl Peer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets the peer answer messages as `permissions` say, or without regard to messages it gets.
+    pub fn set_responses(&self, permissions: Option<Arc<Permissions>>) {
+        let responses = permissions.and_then(|permissions| {
+            let tracker = ReplyTracker::new(permissions.responses()?);
+            Some(Box::new(Responses {
+                permissions,
+                tracker,
+            }))
+        });
+        self.tracks_responses
+            .store(responses.is_some(), Ordering::Relaxed);
+        *self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = responses;
+    }
+
+    /// Whether the peer may answer only messages that it got.
+    #[must_use]
+    pub fn tracks_responses(&self) -> bool {
+        self.tracks_responses.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer may publish on `subject` because it got a message that asked for it.
+    #[must_use]
+    pub fn may_respond(&self, subject: &[u8], now: Instant) -> bool {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        responses
+            .as_mut()
+            .is_some_and(|responses| responses.tracker.may_respond(subject, now))
+    }
+
+    /// Notes that the peer got a message that asks for an answer on `reply`.
+    pub(super) fn expect_response(&self, reply: &[u8], now: Instant) {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(responses) = responses.as_mut()
+            && !responses.permissions.may_publish(reply)
+        {
+            responses.tracker.delivered(reply, now);
+        }
+    }
+
     /// Leaves one message for one of the peer's subscriptions.
     ///
     /// `drop_when_gated` is nats-server's `no_fast_producer_stall`: what would pause the publisher is
@@ -295,14 +360,18 @@ impl Peer {
                 state.outbound.push_segment(bytes);
             }
             FrameBytes::Owned(bytes) => {
-                state.outbound.push([bytes.get(..length).unwrap_or_default()]);
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
                 recycle(bytes);
             }
             FrameBytes::Shared(bytes) if length > COPY_RUN_BYTES => {
                 state.outbound.push_shared(bytes.slice(..length));
             }
             FrameBytes::Shared(bytes) => {
-                state.outbound.push([bytes.get(..length).unwrap_or_default()]);
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
             }
         }
         state.out_messages += count.taken as u64;
@@ -337,7 +406,14 @@ impl Peer {
             return false;
         }
         state.outbound.push([text]);
-        self.after_append(&mut state, Count { taken: 1, last: false }).must_flush
+        self.after_append(
+            &mut state,
+            Count {
+                taken: 1,
+                last: false,
+            },
+        )
+        .must_flush
     }
 
     /// Sends what is pending, as far as the wire takes it.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -19,9 +19,6 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The line of the log that tells where a server listens; the address follows.
 const LISTENING: &str = "Listening for client connections on ";
-
-/// The same for other servers of a cluster.
-const LISTENING_FOR_ROUTES: &str = "Listening for route connections on ";
 
 /// A server process, killed when dropped.
 #[derive(Debug)]
@@ -77,15 +74,11 @@ impl Server {
 
     /// The address in the log, which is there once the server listens.
     fn client_address(&self) -> String {
-        self.address_after(LISTENING)
-    }
-
-    fn address_after(&self, text: &str) -> String {
         let end = Instant::now() + START_DEADLINE;
         loop {
             let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             let after = log
-                .split_once(text)
+                .split_once(LISTENING)
                 .and_then(|(_, rest)| rest.split_once('\n'));
             if let Some((address, _)) = after {
                 return address.trim().replace("0.0.0.0", "127.0.0.1");
@@ -149,20 +142,33 @@ impl Cluster {
 }
 
 /// Starts a cluster of three servers with this configuration file.
+///
+/// With JetStream a server does not listen for clients before it has found others, so all routes
+/// are known from the start.
 pub fn run_cluster(configuration: &str) -> Cluster {
-    let flags = [
-        "--cluster_name",
-        "suite",
-        "--cluster",
-        "nats://127.0.0.1:-1",
-        "-n",
-    ];
-    let mut servers = vec![spawn(configuration, None, &[&flags[..], &["one"]].concat())];
-    let routes = format!("nats://{}", servers[0].address_after(LISTENING_FOR_ROUTES));
-    for name in ["two", "three"] {
-        let flags = [&flags[..], &[name, "--routes", &routes]].concat();
-        servers.push(spawn(configuration, None, &flags));
-    }
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let urls = listeners.map(|listener| {
+        let address = listener.local_addr().expect("the address of the free port");
+        format!("nats://{address}")
+    });
+    let routes = urls.join(",");
+    let servers: Vec<Server> = urls
+        .iter()
+        .zip(["one", "two", "three"])
+        .map(|(url, name)| {
+            let flags = [
+                "--cluster_name",
+                "suite",
+                "--cluster",
+                url,
+                "--routes",
+                &routes,
+                "-n",
+                name,
+            ];
+            spawn(configuration, None, &flags)
+        })
+        .collect();
     for server in &servers {
         server.client_address();
     }

@@ -361,14 +361,17 @@ impl Handshake {
             if self.received.len() > HANDSHAKE_LIMIT || self.surplus.len() > SURPLUS_LIMIT {
                 return Err(HandshakeError::TooLong);
             }
-            if turn.is_some()
-                && timeout(TURN_PATIENCE, self.socket.readable())
-                    .await
-                    .is_err()
-            {
-                turn = None;
+            if turn.is_some() {
+                match timeout(TURN_PATIENCE, self.read()).await {
+                    Ok(read) => read?,
+                    Err(_) => {
+                        turn = None;
+                        self.read().await?;
+                    }
+                }
+            } else {
+                self.read().await?;
             }
-            self.read().await?;
             // The others on this thread get the processor between two flights.
             tokio::task::yield_now().await;
         }
@@ -390,24 +393,17 @@ impl Handshake {
         Ok(())
     }
 
+    /// Receives some bytes. Dropping the future loses none.
     async fn read(&mut self) -> Result<(), HandshakeError> {
-        let start = self.received.len();
-        self.received.resize(start + READ_SIZE, 0);
-        let read = loop {
+        loop {
             self.socket.readable().await?;
-            match self
-                .socket
-                .try_read(self.received.get_mut(start..).unwrap_or_default())
-            {
+            self.received.reserve(READ_SIZE);
+            match self.socket.try_read_buf(&mut self.received) {
+                Ok(0) => return Err(HandshakeError::Closed),
+                Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => break outcome?,
+                Err(error) => return Err(error.into()),
             }
-        };
-        self.received.truncate(start + read);
-        if read == 0 {
-            Err(HandshakeError::Closed)
-        } else {
-            Ok(())
         }
     }
 

@@ -5,8 +5,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use midge::tls::{GateLimits, HandshakeError, TLS_HANDSHAKE_BYTE, TlsListener, first_byte};
+use midge::tls::{
+    GateLimits, HandshakeError, HandshakeGate, TLS_HANDSHAKE_BYTE, TlsListener, first_byte,
+};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::support::{Client, LIMITS, PATIENCE, Server, Site, blocking, now, serve, serve_options};
 
@@ -95,7 +98,7 @@ async fn garbage_is_refused() {
 }
 
 /// A hundred times more stalling peers than may have their turn, and one that just wants in.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn stalling_peers_do_not_keep_others_out() {
     const STALLING: usize = 400;
     let site = Site::new();
@@ -121,26 +124,39 @@ async fn stalling_peers_do_not_keep_others_out() {
 
 #[tokio::test]
 async fn beyond_the_queue_connections_are_refused() {
+    const PEERS: usize = 200;
     let site = Site::new();
-    let limits = GateLimits {
+    let config = TlsListener::new(site.options()).unwrap().current();
+    let gate = HandshakeGate::start(GateLimits {
         unfinished: 1,
         queued: 1,
         ..LIMITS
-    };
-    let mut server = impatient(&site, limits).await;
-    // All are asked for before the thread can look at one: there is only one runtime thread here.
-    let peers: Vec<TcpStream> = (0..50)
-        .map(|_| TcpStream::connect(server.address).unwrap())
-        .collect();
-    let (mut busy, mut timed_out) = (0, 0);
-    for _ in &peers {
-        match server.next().await.unwrap_err() {
-            HandshakeError::Busy => busy += 1,
-            HandshakeError::Timeout => timed_out += 1,
-            other => panic!("{other}"),
-        }
+    })
+    .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut peers = Vec::new();
+    let mut handshakes = JoinSet::new();
+    let gate = Arc::new(gate);
+    for _ in 0..PEERS {
+        peers.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let (stream, _) = listener.accept().await.unwrap();
+        let (gate, config) = (Arc::clone(&gate), Arc::clone(&config));
+        // All are asked for in one go, when this test waits for them.
+        handshakes.spawn(async move { gate.handshake(stream, config, SHORT).await });
     }
-    assert!(busy > 0 && timed_out > 0, "{busy} {timed_out}");
+    let outcomes = handshakes.join_all().await;
+    let count = |wanted: fn(&HandshakeError) -> bool| {
+        outcomes
+            .iter()
+            .filter(|outcome| outcome.as_ref().is_err_and(wanted))
+            .count()
+    };
+    let busy = count(|error| matches!(error, HandshakeError::Busy));
+    let timed_out = count(|error| matches!(error, HandshakeError::Timeout));
+    assert!(
+        busy > 0 && timed_out > 0 && busy + timed_out == PEERS,
+        "{busy} {timed_out}"
+    );
 }
 
 #[tokio::test]

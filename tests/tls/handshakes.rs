@@ -38,12 +38,12 @@ type Facts = midge::tls::TlsFacts;
 async fn both_versions_are_spoken() {
     let site = Site::new();
     let mut server = serve_options(site.options()).await;
-    let (content, facts) = connect(&mut server, site.client().versions(&[&TLS13])).await;
+    let (content, facts) = connect(&mut server, site.client().version(&TLS13)).await;
     assert!(content);
     assert_eq!(facts.unwrap().version, "1.3");
     let setup = site
         .client()
-        .versions(&[&TLS12])
+        .version(&TLS12)
         .suite(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
     let (content, facts) = connect(&mut server, setup).await;
     assert!(content);
@@ -61,7 +61,7 @@ async fn a_minimum_version_and_a_list_of_suites_hold() {
         ..site.options()
     };
     let mut server = serve_options(options).await;
-    let (content, outcome) = connect(&mut server, site.client().versions(&[&TLS12])).await;
+    let (content, outcome) = connect(&mut server, site.client().version(&TLS12)).await;
     assert!(
         !content && matches!(outcome, Err(HandshakeError::Refused(_))),
         "{outcome:?}"
@@ -74,11 +74,11 @@ async fn a_minimum_version_and_a_list_of_suites_hold() {
         ..site.options()
     };
     let mut server = serve_options(options).await;
-    let (content, facts) = connect(&mut server, site.client().versions(&[&TLS12])).await;
+    let (content, facts) = connect(&mut server, site.client().version(&TLS12)).await;
     assert!(content);
     assert_eq!(facts.unwrap().cipher_suite, suite);
     let other = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
-    let (content, _) = connect(&mut server, site.client().versions(&[&TLS12]).suite(other)).await;
+    let (content, _) = connect(&mut server, site.client().version(&TLS12).suite(other)).await;
     assert!(!content);
 }
 
@@ -87,8 +87,8 @@ async fn verified_clients_are_known_by_their_certificate() {
     let site = Site::new();
     let mut server = serve_options(site.verifying()).await;
     let identity = site.authority.sign(&["client.example"]);
-    for versions in [&[&TLS12][..], &[&TLS13]] {
-        let setup = site.client().identity(&identity).versions(versions);
+    for version in [&TLS12, &TLS13] {
+        let setup = site.client().identity(&identity).version(version);
         let (content, facts) = connect(&mut server, setup).await;
         assert!(content);
         let certificate = facts.unwrap().peer_certificate.unwrap();
@@ -105,9 +105,9 @@ async fn strangers_are_refused_and_told() {
     let site = Site::new();
     let mut server = serve_options(site.verifying()).await;
     let stranger = Authority::new("Authority").sign(&["client.example"]);
-    for versions in [&[&TLS12][..], &[&TLS13]] {
+    for version in [&TLS12, &TLS13] {
         for setup in [site.client(), site.client().identity(&stranger)] {
-            let (content, outcome) = connect(&mut server, setup.versions(versions)).await;
+            let (content, outcome) = connect(&mut server, setup.version(version)).await;
             assert!(!content);
             let text = outcome.unwrap_err().to_string();
             assert!(text.starts_with("TLS handshake error: "), "{text}");
@@ -119,7 +119,7 @@ async fn strangers_are_refused_and_told() {
 async fn the_client_is_told_why() {
     let site = Site::new();
     let mut server = serve_options(site.verifying()).await;
-    let (address, config) = (server.address, site.client().versions(&[&TLS12]).config());
+    let (address, config) = (server.address, site.client().version(&TLS12).config());
     let error = blocking(move || Client::new(address, config).handshake().unwrap_err()).await;
     assert!(
         error.to_string().contains("HandshakeFailure")

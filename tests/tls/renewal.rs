@@ -103,13 +103,9 @@ async fn sessions_are_resumed() {
     for options in [site.options(), site.verifying()] {
         let listener = Arc::new(TlsListener::new(options).unwrap());
         let mut server = start(&listener).await;
-        for versions in [&[&TLS12][..], &[&TLS13]] {
+        for version in [&TLS12, &TLS13] {
             let identity = site.authority.sign(&["client.example"]);
-            let config = site
-                .client()
-                .identity(&identity)
-                .versions(versions)
-                .config();
+            let config = site.client().identity(&identity).version(version).config();
             assert_eq!(connect(&mut server, &config).await.0, HandshakeKind::Full);
             assert_eq!(
                 connect(&mut server, &config).await.0,
@@ -126,8 +122,8 @@ async fn a_session_is_not_resumed_under_other_rules() {
     let open = Arc::new(TlsListener::new(site.options()).unwrap());
     let closed = Arc::new(TlsListener::new(site.verifying()).unwrap());
     let (mut open_server, closed_server) = (start(&open).await, start(&closed).await);
-    for versions in [&[&TLS12][..], &[&TLS13]] {
-        let config = site.client().versions(versions).config();
+    for version in [&TLS12, &TLS13] {
+        let config = site.client().version(version).config();
         assert_eq!(
             connect(&mut open_server, &config).await.0,
             HandshakeKind::Full
@@ -149,12 +145,8 @@ async fn a_session_does_not_outlive_its_authority() {
     let listener = Arc::new(TlsListener::new(options.clone()).unwrap());
     let mut server = start(&listener).await;
     let identity = site.authority.sign(&["client.example"]);
-    let configs = [&[&TLS12][..], &[&TLS13]].map(|versions| {
-        site.client()
-            .identity(&identity)
-            .versions(versions)
-            .config()
-    });
+    let configs =
+        [&TLS12, &TLS13].map(|version| site.client().identity(&identity).version(version).config());
     for config in &configs {
         assert_eq!(connect(&mut server, config).await.0, HandshakeKind::Full);
     }

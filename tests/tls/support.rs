@@ -116,7 +116,7 @@ impl Site {
         ClientSetup {
             authority: self.authority.certificate.der().clone(),
             identity: None,
-            versions: rustls::ALL_VERSIONS,
+            versions: rustls::ALL_VERSIONS.to_vec(),
             suite: None,
         }
     }
@@ -125,7 +125,7 @@ impl Site {
 pub(crate) struct ClientSetup {
     authority: CertificateDer<'static>,
     identity: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
-    versions: &'static [&'static SupportedProtocolVersion],
+    versions: Vec<&'static SupportedProtocolVersion>,
     suite: Option<rustls::CipherSuite>,
 }
 
@@ -136,11 +136,8 @@ impl ClientSetup {
         self
     }
 
-    pub(crate) fn versions(
-        mut self,
-        versions: &'static [&'static SupportedProtocolVersion],
-    ) -> Self {
-        self.versions = versions;
+    pub(crate) fn version(mut self, version: &'static SupportedProtocolVersion) -> Self {
+        self.versions = vec![version];
         self
     }
 
@@ -159,7 +156,7 @@ impl ClientSetup {
                 .retain(|suite| suite.suite() == wanted);
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(self.versions)
+            .with_protocol_versions(&self.versions)
             .unwrap()
             .with_root_certificates(roots);
         Arc::new(match self.identity {

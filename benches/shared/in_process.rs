@@ -1,0 +1,135 @@
+//! Clients of a broker without sockets: bytes go in by call, what comes out is counted and dropped.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use midge::broker::account::Account;
+use midge::broker::deliver::Deliveries;
+use midge::broker::peer::{Facts, Peer, Wire};
+use midge::broker::registry::Broker;
+use midge::conn::turn::{Input, Link as _, Turn, Verdict};
+use midge::link::client::{Authenticate, Client, ClientContext, Identity, Limits};
+use midge::proto::info::{ConnectOptions, Info};
+use tokio::time::Instant;
+
+const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"protocol\":1,\
+    \"headers\":true,\"no_responders\":true}\r\nPING\r\n";
+
+/// A broker and the space that its clients' turns share.
+pub(crate) struct Server {
+    context: Arc<ClientContext>,
+    deliveries: Deliveries,
+}
+
+/// One client.
+pub(crate) struct Party {
+    client: Client,
+    peer: Arc<Peer>,
+    received: Arc<AtomicU64>,
+}
+
+/// Lets everybody in, to the global account.
+#[derive(Debug)]
+struct Open;
+
+impl Authenticate for Open {
+    fn is_required(&self) -> bool {
+        false
+    }
+
+    fn authenticate(&self, _options: &ConnectOptions, broker: &Broker) -> Option<Identity> {
+        let account: Arc<Account> = Arc::clone(broker.global_account());
+        Some(Identity {
+            account,
+            user: String::new(),
+        })
+    }
+}
+
+/// Takes everything at once.
+struct Sink(Arc<AtomicU64>);
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Sink")
+    }
+}
+
+impl Wire for Sink {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.0.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+
+    fn wake(&self) {}
+}
+
+impl Server {
+    /// A server with default limits and nobody on it.
+    pub(crate) fn new() -> Self {
+        let info = Info {
+            headers: true,
+            max_payload: 1_048_576,
+            ..Info::default()
+        };
+        let broker = Arc::new(Broker::default());
+        let context = ClientContext::new(broker, Box::new(Open), Limits::default(), info);
+        Self {
+            context: Arc::new(context),
+            deliveries: Deliveries::new(1),
+        }
+    }
+
+    /// A client that has introduced itself and sent `lines`.
+    pub(crate) fn connect(&mut self, lines: &[u8]) -> Party {
+        let broker = &self.context.broker;
+        let facts = Facts {
+            id: broker.next_id(),
+            ip: String::new(),
+            label: String::new(),
+        };
+        let received = Arc::new(AtomicU64::new(0));
+        let wire = Box::new(Sink(Arc::clone(&received)));
+        let peer = Arc::new(Peer::new(facts, wire, Limits::default().max_pending));
+        broker.register(Arc::clone(&peer));
+        let client = Client::new(Arc::clone(&self.context), Arc::clone(&peer));
+        let mut party = Party {
+            client,
+            peer,
+            received,
+        };
+        self.turn(&mut party, CONNECT);
+        self.turn(&mut party, lines);
+        party
+    }
+
+    /// Serves `bytes` from `party` as one turn; false when they are not whole or not welcome.
+    pub(crate) fn turn(&mut self, party: &mut Party, bytes: &[u8]) -> bool {
+        let mut turn = Turn {
+            deliveries: &mut self.deliveries,
+            peer: &party.peer,
+            now: Instant::now(),
+            introduced: false,
+            ponged: false,
+        };
+        let served = party.client.serve(
+            &mut turn,
+            Input {
+                bytes,
+                source: None,
+            },
+        );
+        self.deliveries.flush();
+        served.verdict == Verdict::Continue && served.consumed == bytes.len()
+    }
+}
+
+impl Party {
+    /// Bytes that were sent to it.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}

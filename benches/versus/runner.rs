@@ -1,0 +1,143 @@
+//! Runs the chosen scenarios, round by round and side by side.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use crate::Outcome;
+use crate::measure::Measure;
+use crate::options::Options;
+use crate::rows::{Conditions, Results, Row, Side};
+use crate::scenarios::{SCENARIOS, Scenario, Sizes, Trial};
+use crate::{documents, report, self_check};
+
+/// The whole command.
+pub(crate) fn run() -> Outcome<()> {
+    let options = Options::from_environment()?;
+    if options.list {
+        report::list(SCENARIOS);
+        return Ok(());
+    }
+    let scenarios = options.scenarios()?;
+    let results = if options.show {
+        shown(&options)?
+    } else {
+        measure(&options, &scenarios)?
+    };
+    if options.smoke {
+        documents::check(&results)?;
+        println!("\nsmoke run: nothing lost; too short to judge the figures");
+        return Ok(());
+    }
+    report::summary(&results, &scenarios);
+    if options.write_docs {
+        documents::write(&results)?;
+    }
+    Ok(())
+}
+
+/// Rows of earlier runs.
+fn shown(options: &Options) -> Outcome<Results> {
+    let results = options
+        .json
+        .as_deref()
+        .map_or_else(|| Ok(Results::default()), Results::read)?;
+    for scenario in report::measured(&results) {
+        report::scenario(&results, scenario);
+    }
+    Ok(results)
+}
+
+/// Runs the scenarios; rows go to the file as soon as they are there.
+fn measure(options: &Options, scenarios: &[&Scenario]) -> Outcome<Results> {
+    if options.nats_server.is_none() {
+        let text = "nats-server is not there (MIDGE_NATS_SERVER names it)";
+        if env::var("CI").is_ok_and(|value| value == "true") {
+            return Err(text.into());
+        }
+        println!("skipped: comparison with nats-server: {text}");
+    }
+    self_check::run()?;
+    let mut results = options
+        .json
+        .as_deref()
+        .map_or_else(|| Ok(Results::default()), Results::read)?;
+    results.conditions = conditions(options)?;
+    for scenario in scenarios {
+        let rows = run_scenario(options, scenario)
+            .map_err(|failure| format!("{}: {failure}", scenario.name))?;
+        results.replace(scenario, rows);
+        report::scenario(&results, scenario);
+        if let Some(path) = &options.json {
+            results.write(path)?;
+        }
+    }
+    Ok(results)
+}
+
+fn run_scenario(options: &Options, scenario: &Scenario) -> Outcome<Vec<Row>> {
+    let sizes = if options.smoke {
+        Sizes::SMOKE
+    } else {
+        Sizes::FULL
+    };
+    let mut sides = vec![(Side::Midge, options.midge.as_path())];
+    if let Some(nats_server) = &options.nats_server {
+        sides.push((Side::NatsServer, nats_server.as_path()));
+    }
+    if !scenario.needs_server() {
+        sides = vec![(Side::Loopback, Path::new(""))];
+    }
+    let mut values: BTreeMap<&str, BTreeMap<Side, Vec<f64>>> = BTreeMap::new();
+    for _ in 0..options.rounds {
+        for &(side, binary) in &sides {
+            let samples = scenario
+                .run(&Trial {
+                    binary,
+                    sizes: &sizes,
+                })
+                .map_err(|failure| format!("{}: {failure}", binary.display()))?;
+            for sample in samples {
+                let measured = values.entry(sample.measure.key()).or_default();
+                measured.entry(side).or_default().push(sample.value);
+            }
+        }
+        // The other one goes first next time: neither always follows its own kind of round.
+        sides.reverse();
+    }
+    let row = |measure: Measure| Some(Row::new(scenario, measure, values.get(measure.key())?));
+    Ok(Measure::ALL.into_iter().filter_map(row).collect())
+}
+
+fn conditions(options: &Options) -> Outcome<Conditions> {
+    let information = fs::read_to_string("/proc/cpuinfo")?;
+    let model = information
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let processors = thread::available_parallelism()?;
+    Ok(Conditions {
+        date: jiff::Zoned::now().strftime("%Y-%m-%d").to_string(),
+        processor: format!("{model}, {processors} processors"),
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
+            .trim()
+            .to_owned(),
+        midge: version(&options.midge)?,
+        nats_server: options
+            .nats_server
+            .as_deref()
+            .map_or_else(|| Ok(String::new()), version)?,
+        rounds: options.rounds,
+    })
+}
+
+fn version(binary: &Path) -> Outcome<String> {
+    let output = Command::new(binary)
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("{}: {error}", binary.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

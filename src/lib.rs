@@ -14,3 +14,4 @@ pub mod routing;
 pub mod server;
 pub mod signals;
 pub mod subject;
+pub mod tls;

@@ -82,6 +82,13 @@ impl Outbound {
         self.pending += length;
     }
 
+    /// Appends a whole buffer, which becomes a segment.
+    pub fn push_segment(&mut self, bytes: Vec<u8>) {
+        self.pending += bytes.len();
+        self.close_tail();
+        self.tail = bytes;
+    }
+
     /// Appends `bytes` without copying them.
     pub fn push_shared(&mut self, bytes: Bytes) {
         self.pending += bytes.len();
@@ -160,13 +167,13 @@ impl Outbound {
             return;
         }
         if self.tail.is_empty() {
-            self.tail = fresh_segment(length);
+            self.tail = take_segment(length);
         } else if wanted <= SEGMENT_BYTES {
             let doubled = (self.tail.capacity() * 2).clamp(wanted, SEGMENT_BYTES);
             self.tail.reserve_exact(doubled - self.tail.len());
         } else {
             self.close_tail();
-            self.tail = fresh_segment(length);
+            self.tail = take_segment(length);
         }
     }
 
@@ -178,7 +185,9 @@ impl Outbound {
     }
 }
 
-fn fresh_segment(length: usize) -> Vec<u8> {
+/// An empty buffer with room for at least `length` bytes, from the thread's pool if it has one.
+#[must_use]
+pub fn take_segment(length: usize) -> Vec<u8> {
     if length <= SEGMENT_BYTES
         && let Some(segment) = POOL.with_borrow_mut(Vec::pop)
     {
@@ -188,7 +197,7 @@ fn fresh_segment(length: usize) -> Vec<u8> {
 }
 
 /// Keeps a segment of full size for later, drops any other.
-fn recycle(mut segment: Vec<u8>) {
+pub fn recycle(mut segment: Vec<u8>) {
     if segment.capacity() != SEGMENT_BYTES {
         return;
     }

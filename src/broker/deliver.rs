@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::account::Account;
-use super::peer::{Parcel, Peer};
+use super::peer::{Delivery, Parcel, Peer};
+use super::run::Run;
 use super::subscription::Subscription;
 use crate::outbound::SHARE_BYTES;
+use crate::proto::display::{self, PayloadTrace};
 use crate::proto::encode::{self, MessageFrame};
 use crate::proto::op::Publish;
 use crate::routing::cache::MatchCache;
@@ -32,6 +36,10 @@ pub struct Deliveries {
     expired: Vec<Arc<Subscription>>,
     /// Peers cut off in this turn because too much was pending for them.
     overflows: Vec<Arc<Peer>>,
+    /// Messages gathered for the same targets, and the account they were published in.
+    run: Run,
+    run_account: Option<Arc<Account>>,
+    drop_when_gated: bool,
     frame: MessageFrame,
     plain_frame: MessageFrame,
     random: u64,
@@ -50,6 +58,30 @@ pub struct Publication<'a> {
     pub from: &'a Arc<Peer>,
     /// Leave messages out for gated peers instead of pausing the publisher.
     pub drop_when_gated: bool,
+    /// Whether it may be delivered together with those before and after it: nobody needs to know at
+    /// once whether it reached anyone.
+    pub gathered: bool,
+    /// When the turn began.
+    pub now: Instant,
+    /// Deliveries are to be logged, with that much of the message.
+    pub trace: Option<PayloadTrace>,
+}
+
+/// A delivery as protocol lines for the log.
+fn log_delivery(
+    subscription: &Subscription,
+    parcel: &Parcel<'_>,
+    header: usize,
+    trace: PayloadTrace,
+) {
+    let peer = subscription.peer();
+    let line = [parcel.head, subscription.sid(), parcel.tail].concat();
+    let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+    tracing::trace!(cid = peer.id(), "{} - ->> [{line}]", peer.label());
+    let header = if peer.headers() { header } else { 0 };
+    if let Some(line) = display::payload(parcel.body, header, trace) {
+        tracing::trace!(cid = peer.id(), "{} - ->> {line}", peer.label());
+    }
 }
 
 /// What is the same for every receiver of one publication.
@@ -74,21 +106,75 @@ impl Deliveries {
             stall: None,
             expired: Vec::new(),
             overflows: Vec::new(),
-            frame: MessageFrame::new(),
-            plain_frame: MessageFrame::new(),
+            run: Run::default(),
+            run_account: None,
+            drop_when_gated: false,
+            frame: MessageFrame::default(),
+            plain_frame: MessageFrame::default(),
             random: seed | 1,
             messages_out: 0,
             bytes_out: 0,
         }
     }
 
-    /// Delivers a publication to everybody in `account` who wants it; how many do.
+    /// Delivers a publication to everybody in `account` who wants it, at the latest when the turn ends.
     pub fn publish(
+        &mut self,
+        account: &Arc<Account>,
+        cache: &mut Matches,
+        publication: &Publication<'_>,
+    ) {
+        let message = publication.message;
+        if !publication.gathered || !Run::gathers(message) {
+            self.publish_now(account, cache, publication);
+            return;
+        }
+        if self.run.push_same_subject(message) {
+            return;
+        }
+        let hash = account.hash(message.subject);
+        if cache.knows(message.subject, hash, account.generations())
+            && let Some(matches) = cache.get(hash)
+            && matches.groups().is_empty()
+        {
+            if self.run.push_same_targets(message, matches.plain()) || matches.is_empty() {
+                return;
+            }
+            self.end_run();
+            if self.run.start(message, matches.plain(), publication.from) {
+                self.run_account = Some(Arc::clone(account));
+                self.drop_when_gated = publication.drop_when_gated;
+                return;
+            }
+        }
+        self.publish_now(account, cache, publication);
+    }
+
+    /// Delivers what was gathered.
+    pub fn end_run(&mut self) {
+        if self.run.is_empty() {
+            return;
+        }
+        let mut run = std::mem::take(&mut self.run);
+        run.finish(|subscription, frames| {
+            let peer = subscription.peer();
+            let (delivery, size) = peer.deliver_run(subscription, frames, self.drop_when_gated);
+            self.note(subscription, delivery, size);
+        });
+        self.run = run;
+        if let Some(account) = self.run_account.take() {
+            self.settle(&account);
+        }
+    }
+
+    /// Delivers a publication at once; to how many.
+    pub fn publish_now(
         &mut self,
         account: &Account,
         cache: &mut Matches,
         publication: &Publication<'_>,
     ) -> usize {
+        self.end_run();
         let subject = publication.message.subject;
         let hash = account.hash(subject);
         let delivered = if cache.knows(subject, hash, account.generations()) {
@@ -100,14 +186,19 @@ impl Deliveries {
         } else {
             self.match_and_ship(account, hash, publication)
         };
-        // Only now, since no lock may be held over a system call.
+        self.settle(account);
+        delivered
+    }
+
+    /// Does what could not be done while locks were held.
+    fn settle(&mut self, account: &Account) {
         for peer in self.eager.drain(..) {
             peer.flush();
         }
-        if !self.expired.is_empty() {
-            self.end_expired(account);
+        for subscription in self.expired.drain(..) {
+            account.unsubscribe(&subscription);
+            subscription.peer().note_expired();
         }
-        delivered
     }
 
     /// Looks the subject up, keeps what it matched and delivers to it.
@@ -234,10 +325,14 @@ impl Deliveries {
     fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
         let peer = subscription.peer();
         let publication = shipment.publication;
+        let message = publication.message;
         if Arc::ptr_eq(peer, publication.from) && !peer.echo() {
             return false;
         }
-        let body = publication.message.body;
+        if !subscription.admits(message.subject) {
+            return false;
+        }
+        let body = message.body;
         let parcel = if shipment.header > 0 && !peer.headers() {
             self.prepare_plain(shipment);
             Parcel {
@@ -256,6 +351,24 @@ impl Deliveries {
         };
         let size = parcel.body.len().saturating_sub(2) as u64;
         let delivery = peer.deliver(subscription, parcel, publication.drop_when_gated);
+        let delivered = delivery.delivered > 0;
+        if delivered && let Some(trace) = publication.trace {
+            log_delivery(subscription, &parcel, shipment.header, trace);
+        }
+        if delivered
+            && peer.tracks_responses()
+            && let Some(reply) = message.reply
+        {
+            peer.expect_response(reply, publication.now);
+        }
+        self.note(subscription, delivery, size);
+        shipment.delivered += usize::from(delivered);
+        delivered
+    }
+
+    /// Remembers what a delivery asks for.
+    fn note(&mut self, subscription: &Member, delivery: Delivery, size: u64) {
+        let peer = subscription.peer();
         if delivery.must_flush {
             self.dirty.push(Arc::clone(peer));
         }
@@ -271,12 +384,10 @@ impl Deliveries {
         if delivery.overflow {
             self.overflows.push(Arc::clone(peer));
         }
-        if delivery.delivered {
-            shipment.delivered += 1;
-            self.messages_out += 1;
+        if delivery.delivered > 0 {
+            self.messages_out += delivery.delivered as u64;
             self.bytes_out += size;
         }
-        delivery.delivered
     }
 
     /// The form without headers, made when the first receiver needs it.
@@ -289,14 +400,6 @@ impl Deliveries {
                 .shared
                 .as_ref()
                 .map(|shared| shared.slice(shipment.header..));
-        }
-    }
-
-    /// Takes subscriptions that have had their last message out of the account.
-    fn end_expired(&mut self, account: &Account) {
-        for subscription in self.expired.drain(..) {
-            account.unsubscribe(&subscription);
-            subscription.peer().note_expired();
         }
     }
 
@@ -323,6 +426,7 @@ impl Deliveries {
 
     /// Leaves protocol text for a peer and flushes it at the end of the turn.
     pub fn send(&mut self, peer: &Arc<Peer>, text: &[u8]) {
+        self.end_run();
         if peer.send(text) {
             self.dirty.push(Arc::clone(peer));
         }
@@ -330,6 +434,7 @@ impl Deliveries {
 
     /// Ends the turn: sends what each touched peer has pending.
     pub fn flush(&mut self) {
+        self.end_run();
         for peer in self.dirty.drain(..) {
             peer.flush();
         }

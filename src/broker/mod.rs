@@ -6,5 +6,6 @@ pub mod close;
 pub mod deliver;
 pub mod peer;
 pub mod registry;
+mod run;
 pub mod stats;
 pub mod subscription;

@@ -5,12 +5,16 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::close::CloseReason;
+use super::run::{FrameBytes, Frames};
 use super::subscription::{Count, Subscription};
-use crate::outbound::{MAX_SLICES, Outbound};
+use crate::auth::{Permissions, ReplyTracker};
+use crate::outbound::{MAX_SLICES, Outbound, recycle};
 
 /// The sending side of a connection's socket, or whatever it has instead.
 pub trait Wire: fmt::Debug + Send + Sync {
@@ -28,6 +32,10 @@ pub trait Wire: fmt::Debug + Send + Sync {
 /// Pending bytes at which a turn sends what it has gathered so far instead of gathering more.
 const EAGER_FLUSH_BYTES: usize = 128 * 1024;
 
+/// Runs of at most this many bytes are copied behind what waits already: a segment of its own costs
+/// more than that for the socket as well as for memory.
+const COPY_RUN_BYTES: usize = 2 * 1024;
+
 /// Batches that one flush sends for everybody else who adds to it meanwhile, before it leaves the
 /// rest to the connection's own task.
 const MAX_BATCHES_PER_FLUSH: usize = 8;
@@ -39,6 +47,8 @@ pub struct Facts {
     pub id: u64,
     /// The peer's address; empty where it has none.
     pub ip: String,
+    /// The challenge in its INFO, to be signed by clients that log in with a key; empty without one.
+    pub nonce: String,
     /// How logs call it at first: `address:port - cid:number`.
     pub label: String,
 }
@@ -64,6 +74,16 @@ pub struct Peer {
     stalls: AtomicU64,
     /// Publishers that pause for this peer wait for it.
     ungated: Notify,
+    /// Whether there are `responses`.
+    tracks_responses: AtomicBool,
+    responses: Mutex<Option<Box<Responses>>>,
+}
+
+/// The answers that a peer may give to messages it got.
+#[derive(Debug)]
+struct Responses {
+    permissions: Arc<Permissions>,
+    tracker: ReplyTracker,
 }
 
 #[derive(Debug, Default)]
@@ -101,11 +121,11 @@ impl State {
     }
 }
 
-/// What became of one message for one subscription.
+/// What became of messages for one subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
-    /// Whether the peer will be sent it.
-    pub delivered: bool,
+    /// How many messages the peer will be sent.
+    pub delivered: usize,
     /// Whether the caller must flush the peer at the end of its turn.
     pub must_flush: bool,
     /// Whether the peer wants publishers to pause.
@@ -119,7 +139,7 @@ pub struct Delivery {
 }
 
 const NOT_DELIVERED: Delivery = Delivery {
-    delivered: false,
+    delivered: 0,
     must_flush: false,
     stalls: false,
     expired: false,
@@ -170,6 +190,8 @@ impl Peer {
             in_bytes: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             ungated: Notify::new(),
+            tracks_responses: AtomicBool::new(false),
+            responses: Mutex::default(),
         }
     }
 
@@ -231,6 +253,54 @@ impl Peer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets the peer answer messages as `permissions` say, or without regard to messages it gets.
+    pub fn set_responses(&self, permissions: Option<Arc<Permissions>>) {
+        let responses = permissions.and_then(|permissions| {
+            let tracker = ReplyTracker::new(permissions.responses()?);
+            Some(Box::new(Responses {
+                permissions,
+                tracker,
+            }))
+        });
+        self.tracks_responses
+            .store(responses.is_some(), Ordering::Relaxed);
+        *self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = responses;
+    }
+
+    /// Whether the peer may answer only messages that it got.
+    #[must_use]
+    pub fn tracks_responses(&self) -> bool {
+        self.tracks_responses.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer may publish on `subject` because it got a message that asked for it.
+    #[must_use]
+    pub fn may_respond(&self, subject: &[u8], now: Instant) -> bool {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        responses
+            .as_mut()
+            .is_some_and(|responses| responses.tracker.may_respond(subject, now))
+    }
+
+    /// Notes that the peer got a message that asks for an answer on `reply`.
+    pub(super) fn expect_response(&self, reply: &[u8], now: Instant) {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(responses) = responses.as_mut()
+            && !responses.permissions.may_publish(reply)
+        {
+            responses.tracker.delivered(reply, now);
+        }
+    }
+
     /// Leaves one message for one of the peer's subscriptions.
     ///
     /// `drop_when_gated` is nats-server's `no_fast_producer_stall`: what would pause the publisher is
@@ -245,8 +315,8 @@ impl Peer {
         if state.closing.is_some() || (state.gated && drop_when_gated) {
             return NOT_DELIVERED;
         }
-        let count = subscription.count();
-        if count == Count::Over {
+        let count = subscription.count(1);
+        if count.taken == 0 {
             return NOT_DELIVERED;
         }
         match parcel.shared {
@@ -264,10 +334,52 @@ impl Peer {
         }
         state.out_messages += 1;
         state.out_bytes += parcel.body.len().saturating_sub(2) as u64;
-        self.after_append(&mut state, count == Count::Last)
+        self.after_append(&mut state, count)
     }
 
-    fn after_append(&self, state: &mut State, expired: bool) -> Delivery {
+    /// Leaves a run of messages for one of the peer's subscriptions; see [`Self::deliver`].
+    pub(super) fn deliver_run(
+        &self,
+        subscription: &Subscription,
+        frames: Frames<'_>,
+        drop_when_gated: bool,
+    ) -> (Delivery, u64) {
+        let mut state = self.lock();
+        if state.closing.is_some() || (state.gated && drop_when_gated) {
+            return (NOT_DELIVERED, 0);
+        }
+        let count = subscription.count(frames.marks.len());
+        if count.taken == 0 {
+            return (NOT_DELIVERED, 0);
+        }
+        let size = frames.size_of(count.taken);
+        let length = frames.length_of(count.taken);
+        match frames.bytes {
+            FrameBytes::Owned(mut bytes) if length > COPY_RUN_BYTES => {
+                bytes.truncate(length);
+                state.outbound.push_segment(bytes);
+            }
+            FrameBytes::Owned(bytes) => {
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
+                recycle(bytes);
+            }
+            FrameBytes::Shared(bytes) if length > COPY_RUN_BYTES => {
+                state.outbound.push_shared(bytes.slice(..length));
+            }
+            FrameBytes::Shared(bytes) => {
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
+            }
+        }
+        state.out_messages += count.taken as u64;
+        state.out_bytes += size;
+        (self.after_append(&mut state, count), size)
+    }
+
+    fn after_append(&self, state: &mut State, count: Count) -> Delivery {
         let pending = state.pending();
         let max_pending = self.max_pending();
         let overflow = pending > max_pending && state.blocked;
@@ -278,10 +390,10 @@ impl Peer {
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {
-            delivered: !overflow,
+            delivered: if overflow { 0 } else { count.taken },
             must_flush,
             stalls: state.gated && !state.unresponsive && !overflow,
-            expired,
+            expired: count.last,
             eager: !state.blocked && (pending > EAGER_FLUSH_BYTES || pending > max_pending / 2),
             overflow,
         }
@@ -294,7 +406,14 @@ impl Peer {
             return false;
         }
         state.outbound.push([text]);
-        self.after_append(&mut state, false).must_flush
+        self.after_append(
+            &mut state,
+            Count {
+                taken: 1,
+                last: false,
+            },
+        )
+        .must_flush
     }
 
     /// Sends what is pending, as far as the wire takes it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::peer::Peer;
+use crate::auth::DeliveryFilter;
 use crate::proto::op::Subscribe;
 use crate::routing::groups::Subscriber;
 
@@ -23,23 +24,27 @@ pub struct Subscription {
     delivered: AtomicU64,
     max: AtomicU64,
     peer: Arc<Peer>,
+    /// Decides about each message where the peer may not see all that the filter wants.
+    admission: Option<Box<DeliveryFilter>>,
 }
 
-/// What a delivery means for a subscription.
+/// How many messages a subscription took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
-    /// It goes on.
-    Open,
-    /// This was the last message.
-    Last,
-    /// It had ended before: the message is not for it.
-    Over,
+pub(super) struct Count {
+    /// That many of those offered, from the first on.
+    pub(super) taken: usize,
+    /// Whether it has ended with them.
+    pub(super) last: bool,
 }
 
 impl Subscription {
     /// A subscription of `peer`. `None` when the words are too long to be one (4 GiB).
     #[must_use]
-    pub fn new(subscribe: &Subscribe<'_>, peer: Arc<Peer>) -> Option<Self> {
+    pub fn new(
+        subscribe: &Subscribe<'_>,
+        peer: Arc<Peer>,
+        admission: Option<DeliveryFilter>,
+    ) -> Option<Self> {
         let queue = subscribe.queue.unwrap_or_default();
         let words = [subscribe.filter, queue, subscribe.sid].concat();
         Some(Self {
@@ -51,6 +56,7 @@ impl Subscription {
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
             peer,
+            admission: admission.map(Box::new),
         })
     }
 
@@ -87,6 +93,20 @@ impl Subscription {
         &self.peer
     }
 
+    /// Whether its peer may see a message on `subject`.
+    #[must_use]
+    pub fn admits(&self, subject: &[u8]) -> bool {
+        self.admission
+            .as_ref()
+            .is_none_or(|admission| admission.admits(subject))
+    }
+
+    /// Whether its peer may see everything that the filter wants.
+    #[must_use]
+    pub fn admits_all(&self) -> bool {
+        self.admission.is_none()
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -119,18 +139,35 @@ impl Subscription {
         open
     }
 
-    /// Counts one delivery. The caller holds the peer's lock, hence no read-modify-write is needed.
-    pub(super) fn count(&self) -> Count {
+    /// Counts up to `wanted` deliveries: how many it still takes. The caller holds the peer's lock,
+    /// hence no read-modify-write is needed.
+    pub(super) fn count(&self, wanted: usize) -> Count {
         if self.is_closed() {
-            return Count::Over;
+            return Count {
+                taken: 0,
+                last: false,
+            };
         }
-        let delivered = self.delivered() + 1;
-        self.delivered.store(delivered, Ordering::Relaxed);
-        if self.max() == Some(delivered) {
+        let before = self.delivered();
+        let Some(max) = self.max() else {
+            self.delivered
+                .store(before + wanted as u64, Ordering::Relaxed);
+            return Count {
+                taken: wanted,
+                last: false,
+            };
+        };
+        let left = usize::try_from(max.saturating_sub(before)).unwrap_or(usize::MAX);
+        let taken = wanted.min(left);
+        self.delivered
+            .store(before + taken as u64, Ordering::Relaxed);
+        if taken == left {
             self.close();
-            return Count::Last;
         }
-        Count::Open
+        Count {
+            taken,
+            last: taken == left,
+        }
     }
 }
 
@@ -144,6 +181,6 @@ impl Subscriber for Arc<Subscription> {
     }
 
     fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self, other)
+        Self::ptr_eq(self, other)
     }
 }

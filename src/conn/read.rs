@@ -8,14 +8,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::transport::ReadHalf;
 use super::turn::{Input, Link, READ_BYTES, Scratch, Served, Turn, Verdict, with_scratch};
+use crate::auth::{Login, Rejection};
 use crate::broker::peer::Peer;
 use crate::outbound::SHARE_BYTES;
 
@@ -171,6 +172,40 @@ impl Reader {
             served.needed,
         );
         Poll::Ready(Ok(end(link, turn, served)))
+    }
+
+    /// Goes on after [`Verdict::Verify`]: tells the link the outcome and serves what it left over.
+    pub fn resume_turn<L: Link>(
+        &mut self,
+        link: &mut L,
+        peer: &Arc<Peer>,
+        outcome: Result<Login, Rejection>,
+    ) -> Turned {
+        with_scratch(|scratch| {
+            let mut turn = begin(&mut scratch.deliveries, peer);
+            let verdict = link.verified(&mut turn, outcome);
+            let mut served = Served {
+                consumed: 0,
+                needed: 0,
+                verdict,
+            };
+            if let (Verdict::Continue, Tail::Short(kept)) = (&served.verdict, &self.tail) {
+                let kept = kept.clone();
+                self.tail = Tail::None;
+                served = link.serve(
+                    &mut turn,
+                    Input {
+                        bytes: &kept,
+                        source: None,
+                    },
+                );
+                self.keep(
+                    kept.get(served.consumed..).unwrap_or_default(),
+                    served.needed,
+                );
+            }
+            end(link, turn, served)
+        })
     }
 
     /// Keeps what one turn left over.

@@ -55,19 +55,7 @@ pub struct MessageFrame {
     tail: Vec<u8>,
 }
 
-/// Room for a frame's usual subject, reply and sizes, so that it does not grow while in use.
-const FRAME_CAPACITY: usize = 256;
-
 impl MessageFrame {
-    /// An empty frame, to be used again and again.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            head: Vec::with_capacity(FRAME_CAPACITY),
-            tail: Vec::with_capacity(FRAME_CAPACITY),
-        }
-    }
-
     /// Prepares the frame for `publish`, whose headers go along.
     pub fn prepare(&mut self, publish: &Publish<'_>) {
         match publish.header {
@@ -140,7 +128,7 @@ mod tests {
             },
             body: b"NATS/1.0\r\n\r\nhi\r\n",
         };
-        let mut frame = MessageFrame::new();
+        let mut frame = MessageFrame::default();
         frame.prepare(&publish);
         assert_eq!(
             (frame.head(), frame.tail()),

@@ -1,0 +1,220 @@
+//! What accounts take from each other must be offered, and must not go in circles.
+
+use std::collections::{HashMap, HashSet};
+
+use super::accounts::{Account, Export, Import, Sharing};
+use crate::config::diagnostic::{Diagnostic, Problems};
+
+/// Accounts that a cycle is looked for through, as in nats-server.
+const MAXIMUM_CYCLE_DEPTH: usize = 1024;
+
+/// Records exports to and imports from accounts that do not exist, imports that nobody offers to
+/// this account, and imports that form a cycle.
+pub(crate) fn check(accounts: &[Account], problems: &mut Problems) {
+    let by_name: HashMap<&str, &Account> = accounts
+        .iter()
+        .map(|account| (account.name.as_str(), account))
+        .collect();
+    for account in accounts {
+        for export in &account.exports {
+            check_export(export, &by_name, problems);
+        }
+        for import in &account.imports {
+            check_import(account, import, &by_name, problems);
+        }
+    }
+}
+
+fn check_export(export: &Export, by_name: &HashMap<&str, &Account>, problems: &mut Problems) {
+    let unknown = |name: &&String| !by_name.contains_key(name.as_str());
+    for name in export.accounts.iter().flatten().filter(unknown) {
+        let message = format!(
+            "{name:?} account not defined for {} export",
+            export.sharing.word()
+        );
+        problems.error(Diagnostic::new(&export.place, message));
+    }
+}
+
+fn check_import(
+    account: &Account,
+    import: &Import,
+    by_name: &HashMap<&str, &Account>,
+    problems: &mut Problems,
+) {
+    let word = import.sharing.word();
+    let Some(exporter) = by_name.get(import.account.as_str()) else {
+        let message = format!("{:?} account not defined for {word} import", import.account);
+        return problems.error(Diagnostic::new(&import.place, message));
+    };
+    if !is_offered(exporter, account, import) {
+        let message = format!("{word} import {:?} not authorized", import.subject);
+        let fix = format!(
+            "export it from {:?}, to {:?} if to some only",
+            exporter.name, account.name
+        );
+        return problems.error(Diagnostic::new(&import.place, message).fix(fix));
+    }
+    let local = local_subject(import);
+    let subjects = match import.sharing {
+        Sharing::Service => vec![local],
+        Sharing::Stream => vec![local, import.subject.clone()],
+    };
+    let cycle = subjects.iter().any(|subject| {
+        let mut visited = HashSet::from([account.name.as_str()]);
+        forms_cycle(exporter, import.sharing, subject, by_name, &mut visited)
+    });
+    if cycle {
+        let message = format!("{word} import {:?} forms a cycle", import.subject);
+        problems.error(Diagnostic::new(&import.place, message));
+    }
+}
+
+/// Whether one of `exporter`'s exports covers `import` and is open to `importer`.
+fn is_offered(exporter: &Account, importer: &Account, import: &Import) -> bool {
+    let of_kind = |export: &&Export| export.sharing == import.sharing;
+    let exact = |export: &&Export| export.subject == import.subject;
+    let mut exports = exporter.exports.iter().filter(of_kind);
+    // The export of exactly this subject decides, if there is one.
+    if let Some(export) = exporter
+        .exports
+        .iter()
+        .rfind(|export| of_kind(export) && exact(export))
+    {
+        return is_open(export, importer, import);
+    }
+    exports.any(|export| {
+        is_subset(&import.subject, &export.subject) && is_open(export, importer, import)
+    })
+}
+
+fn is_open(export: &Export, importer: &Account, import: &Import) -> bool {
+    if let Some(position) = export.account_token_position {
+        let token = import.subject.split('.').nth(position as usize - 1);
+        return token == Some(importer.name.as_str());
+    }
+    export
+        .accounts
+        .as_ref()
+        .is_none_or(|accounts| accounts.contains(&importer.name))
+}
+
+/// The subject that the import has in the importing account, with `*` for its placeholders.
+fn local_subject(import: &Import) -> String {
+    let subject = match (&import.to, &import.prefix) {
+        (Some(to), _) => to.clone(),
+        (None, Some(prefix)) => format!("{}.{}", prefix.trim_end_matches('.'), import.subject),
+        (None, None) => import.subject.clone(),
+    };
+    let placeholder = |token: &str| {
+        let digits = token.strip_prefix('$');
+        digits
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let tokens = subject
+        .split('.')
+        .map(|token| if placeholder(token) { "*" } else { token });
+    tokens.collect::<Vec<_>>().join(".")
+}
+
+/// Whether `subject`, followed from `account` along its imports, gets to an account in `visited`.
+fn forms_cycle<'a>(
+    account: &'a Account,
+    sharing: Sharing,
+    subject: &str,
+    by_name: &HashMap<&'a str, &'a Account>,
+    visited: &mut HashSet<&'a str>,
+) -> bool {
+    let exported =
+        |export: &Export| export.sharing == Sharing::Stream && is_subset(subject, &export.subject);
+    // What an account does not export flows no further.
+    if sharing == Sharing::Stream && !account.exports.iter().any(exported) {
+        return false;
+    }
+    for import in account
+        .imports
+        .iter()
+        .filter(|import| import.sharing == sharing)
+    {
+        let local = local_subject(import);
+        let arrives = match sharing {
+            Sharing::Service => &import.subject,
+            Sharing::Stream => &local,
+        };
+        let Some(next) = by_name.get(import.account.as_str()) else {
+            continue;
+        };
+        if !overlap(subject, arrives) {
+            continue;
+        }
+        if visited.contains(next.name.as_str()) || visited.len() >= MAXIMUM_CYCLE_DEPTH {
+            return true;
+        }
+        visited.insert(&account.name);
+        let narrowed = if is_subset(&local, subject) {
+            local.as_str()
+        } else {
+            subject
+        };
+        if forms_cycle(next, sharing, narrowed, by_name, visited) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether every subject that `inner` matches is matched by `outer`.
+fn is_subset(inner: &str, outer: &str) -> bool {
+    let (mut inner, mut outer) = (inner.split('.'), outer.split('.'));
+    loop {
+        match (inner.next(), outer.next()) {
+            (Some(_), Some(">")) | (None, None) => return true,
+            (Some(">"), _) | (None, Some(_)) | (Some(_), None) => return false,
+            (Some(_), Some("*")) => {}
+            (Some(left), Some(right)) if left == right => {}
+            (Some(_), Some(_)) => return false,
+        }
+    }
+}
+
+/// Whether some subject is matched by both.
+fn overlap(left: &str, right: &str) -> bool {
+    let (mut left, mut right) = (left.split('.'), right.split('.'));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (None, Some(_)) | (Some(_), None) => return false,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            (Some(_), Some(_)) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_subset, overlap};
+
+    #[test]
+    fn compares_subjects() {
+        for (inner, outer, expected) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.*", true),
+            ("a.b", ">", true),
+            ("a.*", "a.b", false),
+            ("a.>", "a.*", false),
+            ("a.*", "a.>", true),
+            ("a", "a.>", false),
+            ("a.b.c", "a.*", false),
+        ] {
+            assert_eq!(is_subset(inner, outer), expected, "{inner} {outer}");
+        }
+        for (left, right, expected) in [
+            ("a.*", "*.b", true),
+            ("a.>", "a.b.c", true),
+            ("a", "a.>", false),
+            ("a.b", "a.c", false),
+        ] {
+            assert_eq!(overlap(left, right), expected, "{left} {right}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Whether the tested server says what the reference says.
+
+use std::time::Duration;
+
+use crate::frames::{View, show_difference};
+use crate::script::Conversation;
+use crate::server::{Programs, Server};
+use crate::talk::{Heard, Patience, hold};
+
+/// A reference that once answered late, or chose differently, gets this many more chances.
+const MORE_CHANCES: usize = 2;
+
+/// What a comparison found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Same,
+    /// Both sides, readable.
+    Different(String),
+    /// The conversation itself is wrong, or a server did not start.
+    Broken(String),
+}
+
+/// Patience with written conversations: whatever they await must come.
+pub(crate) const WRITTEN: Patience = Patience {
+    awaited: Duration::from_secs(5),
+    quiet: Duration::from_millis(30),
+    catch_up: Duration::from_secs(2),
+};
+
+/// Patience with generated conversations, which often wait for an answer that a broken line ate.
+pub(crate) const GENERATED: Patience = Patience {
+    awaited: Duration::from_millis(250),
+    quiet: Duration::from_millis(10),
+    ..WRITTEN
+};
+
+/// The reference and the tested server, started with the same configuration.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    reference: Server,
+    tested: Server,
+}
+
+impl Pair {
+    /// Starts both.
+    ///
+    /// # Errors
+    /// What a server wrote that did not start.
+    pub(crate) fn start(programs: &Programs, configuration: &str) -> Result<Self, String> {
+        let reference = Server::start(&programs.reference, configuration)?;
+        let tested = Server::start(&programs.tested, configuration)?;
+        Ok(Self { reference, tested })
+    }
+
+    /// Holds `conversation` with both servers and compares.
+    ///
+    /// The tested server speaks once. Where the reference varies from run to run, the tested
+    /// server must agree with one of its runs.
+    pub(crate) fn compare(&mut self, conversation: &Conversation, patience: Patience) -> Verdict {
+        let view = |heard: &Heard| View::new(heard, &conversation.tolerance);
+        let reference = view(&hold(conversation, &self.reference, patience, |_| true));
+        if patience.awaited == WRITTEN.awaited && !reference.missed.is_empty() {
+            return Verdict::Broken(format!(
+                "the reference never answered: {}",
+                reference.missed.join(", ")
+            ));
+        }
+        let tested = view(&hold(conversation, &self.tested, patience, |heard| {
+            view(heard) == reference
+        }));
+        if let Some(obituary) = self
+            .tested
+            .obituary()
+            .filter(|_| !conversation.tolerance.alone)
+        {
+            return Verdict::Different(format!("  the tested server ended: {obituary}\n"));
+        }
+        if tested == reference {
+            return Verdict::Same;
+        }
+        let slow = Patience {
+            quiet: patience.quiet * 10,
+            ..patience
+        };
+        let agrees = |_| view(&hold(conversation, &self.reference, slow, |_| true)) == tested;
+        if !conversation.tolerance.alone && (0..MORE_CHANCES).any(agrees) {
+            return Verdict::Same;
+        }
+        Verdict::Different(show_difference(&reference, &tested))
+    }
+}
+
+/// Compares on servers that nobody else uses.
+pub(crate) fn compare_alone(
+    programs: &Programs,
+    conversation: &Conversation,
+    patience: Patience,
+) -> Verdict {
+    match Pair::start(programs, &conversation.configuration) {
+        Ok(mut pair) => pair.compare(conversation, patience),
+        Err(why) => Verdict::Broken(why),
+    }
+}

@@ -233,7 +233,7 @@ fn compare_written(programs: &Programs, pairs: &mut Pairs, conversation: &Conver
         };
         match pair.compare(conversation, WRITTEN) {
             Verdict::Different(_) => {}
-            verdict => return verdict,
+            verdict @ (Verdict::Same | Verdict::Broken(_)) => return verdict,
         }
         pairs.remove(&conversation.configuration);
     }
@@ -271,10 +271,14 @@ fn judge_generated(programs: &Programs, conversation: &Conversation) {
     if verdict == Verdict::Same {
         return;
     }
-    let shortest = generate::minimise(conversation, |part| compare(part) != Verdict::Same);
-    let verdict = match compare(&shortest) {
-        Verdict::Same => verdict,
-        again => again,
+    let shortest = generate::minimise(conversation, |part| {
+        matches!(compare(part), Verdict::Different(_))
+    });
+    let again = compare(&shortest);
+    let verdict = if again == Verdict::Same {
+        verdict
+    } else {
+        again
     };
     panic!(
         "{shortest}\n{}\nagain with MIDGE_SEED={}",

@@ -37,6 +37,7 @@ pub(crate) const WRITTEN: Patience = Patience {
 pub(crate) const GENERATED: Patience = Patience {
     awaited: Duration::from_millis(250),
     quiet: Duration::from_millis(10),
+    is_strict: false,
     ..WRITTEN
 };
 

@@ -79,7 +79,7 @@ mod encode {
             size,
             body: &body,
         };
-        let mut frame = MessageFrame::new();
+        let mut frame = MessageFrame::default();
         let mut outbound = Outbound::default();
         bencher
             .counter(ItemsCount::new(1000_usize))

@@ -4,15 +4,16 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use midge::broker::account::Account;
+use midge::auth::{AuthRules, Authenticator};
 use midge::broker::deliver::Deliveries;
 use midge::broker::peer::{Facts, Peer, Wire};
 use midge::broker::registry::Broker;
 use midge::conn::turn::{Input, Link as _, Turn, Verdict};
-use midge::link::client::{Authenticate, Client, ClientContext, Identity, Limits};
-use midge::proto::info::{ConnectOptions, Info};
-use tokio::time::Instant;
+use midge::link::client::Client;
+use midge::link::context::{ClientContext, ClientSettings, Limits};
+use midge::proto::info::Info;
 
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"protocol\":1,\
     \"headers\":true,\"no_responders\":true}\r\nPING\r\n";
@@ -28,24 +29,6 @@ pub(crate) struct Party {
     client: Client,
     peer: Arc<Peer>,
     received: Arc<AtomicU64>,
-}
-
-/// Lets everybody in, to the global account.
-#[derive(Debug)]
-struct Open;
-
-impl Authenticate for Open {
-    fn is_required(&self) -> bool {
-        false
-    }
-
-    fn authenticate(&self, _options: &ConnectOptions, broker: &Broker) -> Option<Identity> {
-        let account: Arc<Account> = Arc::clone(broker.global_account());
-        Some(Identity {
-            account,
-            user: String::new(),
-        })
-    }
 }
 
 /// Takes everything at once.
@@ -76,7 +59,13 @@ impl Server {
             ..Info::default()
         };
         let broker = Arc::new(Broker::default());
-        let context = ClientContext::new(broker, Box::new(Open), Limits::default(), info);
+        let authenticator = Authenticator::new(&AuthRules::default(), &[0; 32])
+            .expect("rules that ask for nothing are sound");
+        let settings = ClientSettings {
+            limits: Limits::default(),
+            authenticator,
+        };
+        let context = ClientContext::new(broker, settings, info);
         Self {
             context: Arc::new(context),
             deliveries: Deliveries::new(1),
@@ -89,6 +78,7 @@ impl Server {
         let facts = Facts {
             id: broker.next_id(),
             ip: String::new(),
+            nonce: String::new(),
             label: String::new(),
         };
         let received = Arc::new(AtomicU64::new(0));
@@ -123,7 +113,7 @@ impl Server {
             },
         );
         self.deliveries.flush();
-        served.verdict == Verdict::Continue && served.consumed == bytes.len()
+        matches!(served.verdict, Verdict::Continue) && served.consumed == bytes.len()
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::measure::Measure;
@@ -13,6 +14,9 @@ use crate::options::Options;
 use crate::rows::{Conditions, Results, Row, Side};
 use crate::scenarios::{SCENARIOS, Scenario, Sizes, Trial};
 use crate::{documents, report, self_check};
+
+/// How long a server may take to name its version.
+const VERSION_LIMIT: Duration = Duration::from_secs(5);
 
 /// The whole command.
 pub(crate) fn run() -> Outcome<()> {
@@ -135,9 +139,22 @@ fn conditions(options: &Options) -> Outcome<Conditions> {
 }
 
 fn version(binary: &Path) -> Outcome<String> {
-    let output = Command::new(binary)
+    let mut child = Command::new(binary)
         .arg("--version")
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
         .map_err(|error| format!("{}: {error}", binary.display()))?;
+    let began = Instant::now();
+    while child.try_wait()?.is_none() {
+        if began.elapsed() > VERSION_LIMIT {
+            child.kill()?;
+            child.wait()?;
+            return Err(format!("{}: --version does not end", binary.display()).into());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    let output = child.wait_with_output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::account::Account;
@@ -9,6 +11,7 @@ use super::peer::{Delivery, Parcel, Peer};
 use super::run::Run;
 use super::subscription::Subscription;
 use crate::outbound::SHARE_BYTES;
+use crate::proto::display::{self, PayloadTrace};
 use crate::proto::encode::{self, MessageFrame};
 use crate::proto::op::Publish;
 use crate::routing::cache::MatchCache;
@@ -58,6 +61,27 @@ pub struct Publication<'a> {
     /// Whether it may be delivered together with those before and after it: nobody needs to know at
     /// once whether it reached anyone.
     pub gathered: bool,
+    /// When the turn began.
+    pub now: Instant,
+    /// Deliveries are to be logged, with that much of the message.
+    pub trace: Option<PayloadTrace>,
+}
+
+/// A delivery as protocol lines for the log.
+fn log_delivery(
+    subscription: &Subscription,
+    parcel: &Parcel<'_>,
+    header: usize,
+    trace: PayloadTrace,
+) {
+    let peer = subscription.peer();
+    let line = [parcel.head, subscription.sid(), parcel.tail].concat();
+    let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+    tracing::trace!(cid = peer.id(), "{} - ->> [{line}]", peer.label());
+    let header = if peer.headers() { header } else { 0 };
+    if let Some(line) = display::payload(parcel.body, header, trace) {
+        tracing::trace!(cid = peer.id(), "{} - ->> {line}", peer.label());
+    }
 }
 
 /// What is the same for every receiver of one publication.
@@ -173,7 +197,6 @@ impl Deliveries {
         }
         for subscription in self.expired.drain(..) {
             account.unsubscribe(&subscription);
-            subscription.peer().note_expired();
         }
     }
 
@@ -301,10 +324,14 @@ impl Deliveries {
     fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
         let peer = subscription.peer();
         let publication = shipment.publication;
+        let message = publication.message;
         if Arc::ptr_eq(peer, publication.from) && !peer.echo() {
             return false;
         }
-        let body = publication.message.body;
+        if !subscription.admits(message.subject) {
+            return false;
+        }
+        let body = message.body;
         let parcel = if shipment.header > 0 && !peer.headers() {
             self.prepare_plain(shipment);
             Parcel {
@@ -324,6 +351,15 @@ impl Deliveries {
         let size = parcel.body.len().saturating_sub(2) as u64;
         let delivery = peer.deliver(subscription, parcel, publication.drop_when_gated);
         let delivered = delivery.delivered > 0;
+        if delivered && let Some(trace) = publication.trace {
+            log_delivery(subscription, &parcel, shipment.header, trace);
+        }
+        if delivered
+            && peer.tracks_responses()
+            && let Some(reply) = message.reply
+        {
+            peer.expect_response(reply, publication.now);
+        }
         self.note(subscription, delivery, size);
         shipment.delivered += usize::from(delivered);
         delivered

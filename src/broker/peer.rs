@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::close::CloseReason;
-use super::subscription::{Count, Subscription};
 use super::run::{FrameBytes, Frames};
+use super::subscription::{Count, Subscription};
+use crate::auth::{Permissions, ReplyTracker};
 use crate::outbound::{MAX_SLICES, Outbound, recycle};
 
 /// The sending side of a connection's socket, or whatever it has instead.
@@ -44,6 +47,8 @@ pub struct Facts {
     pub id: u64,
     /// The peer's address; empty where it has none.
     pub ip: String,
+    /// The challenge in its INFO, to be signed by clients that log in with a key; empty without one.
+    pub nonce: String,
     /// How logs call it at first: `address:port - cid:number`.
     pub label: String,
 }
@@ -62,13 +67,24 @@ pub struct Peer {
     headers: AtomicBool,
     wants_info: AtomicBool,
     label: RwLock<Arc<str>>,
-    /// Subscriptions that ended by themselves and still stand in the connection's own list.
-    expired: AtomicUsize,
+    /// Subscriptions that ended by themselves and still stand in the connection's own list. Below zero
+    /// for a moment when one is taken off the list before whoever ended it has counted it.
+    expired: AtomicIsize,
     in_messages: AtomicU64,
     in_bytes: AtomicU64,
     stalls: AtomicU64,
     /// Publishers that pause for this peer wait for it.
     ungated: Notify,
+    /// Whether there are `responses`.
+    tracks_responses: AtomicBool,
+    responses: Mutex<Option<Box<Responses>>>,
+}
+
+/// The answers that a peer may give to messages it got.
+#[derive(Debug)]
+struct Responses {
+    permissions: Arc<Permissions>,
+    tracker: ReplyTracker,
 }
 
 #[derive(Debug, Default)]
@@ -170,11 +186,13 @@ impl Peer {
             wants_info: AtomicBool::new(false),
             label: RwLock::new(label.into()),
             facts,
-            expired: AtomicUsize::new(0),
+            expired: AtomicIsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             ungated: Notify::new(),
+            tracks_responses: AtomicBool::new(false),
+            responses: Mutex::default(),
         }
     }
 
@@ -236,6 +254,54 @@ impl Peer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets the peer answer messages as `permissions` say, or without regard to messages it gets.
+    pub fn set_responses(&self, permissions: Option<Arc<Permissions>>) {
+        let responses = permissions.and_then(|permissions| {
+            let tracker = ReplyTracker::new(permissions.responses()?);
+            Some(Box::new(Responses {
+                permissions,
+                tracker,
+            }))
+        });
+        self.tracks_responses
+            .store(responses.is_some(), Ordering::Relaxed);
+        *self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = responses;
+    }
+
+    /// Whether the peer may answer only messages that it got.
+    #[must_use]
+    pub fn tracks_responses(&self) -> bool {
+        self.tracks_responses.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer may publish on `subject` because it got a message that asked for it.
+    #[must_use]
+    pub fn may_respond(&self, subject: &[u8], now: Instant) -> bool {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        responses
+            .as_mut()
+            .is_some_and(|responses| responses.tracker.may_respond(subject, now))
+    }
+
+    /// Notes that the peer got a message that asks for an answer on `reply`.
+    pub(super) fn expect_response(&self, reply: &[u8], now: Instant) {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(responses) = responses.as_mut()
+            && !responses.permissions.may_publish(reply)
+        {
+            responses.tracker.delivered(reply, now);
+        }
+    }
+
     /// Leaves one message for one of the peer's subscriptions.
     ///
     /// `drop_when_gated` is nats-server's `no_fast_producer_stall`: what would pause the publisher is
@@ -295,14 +361,18 @@ impl Peer {
                 state.outbound.push_segment(bytes);
             }
             FrameBytes::Owned(bytes) => {
-                state.outbound.push([bytes.get(..length).unwrap_or_default()]);
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
                 recycle(bytes);
             }
             FrameBytes::Shared(bytes) if length > COPY_RUN_BYTES => {
                 state.outbound.push_shared(bytes.slice(..length));
             }
             FrameBytes::Shared(bytes) => {
-                state.outbound.push([bytes.get(..length).unwrap_or_default()]);
+                state
+                    .outbound
+                    .push([bytes.get(..length).unwrap_or_default()]);
             }
         }
         state.out_messages += count.taken as u64;
@@ -311,6 +381,9 @@ impl Peer {
     }
 
     fn after_append(&self, state: &mut State, count: Count) -> Delivery {
+        if count.last {
+            self.expired.fetch_add(1, Ordering::Relaxed);
+        }
         let pending = state.pending();
         let max_pending = self.max_pending();
         let overflow = pending > max_pending && state.blocked;
@@ -337,7 +410,14 @@ impl Peer {
             return false;
         }
         state.outbound.push([text]);
-        self.after_append(&mut state, Count { taken: 1, last: false }).must_flush
+        self.after_append(
+            &mut state,
+            Count {
+                taken: 1,
+                last: false,
+            },
+        )
+        .must_flush
     }
 
     /// Sends what is pending, as far as the wire takes it.
@@ -482,9 +562,13 @@ impl Peer {
         }
     }
 
-    /// Ends a subscription of this peer: no message reaches it after this returns.
+    /// Ends a subscription of this peer, which is no longer on the connection's list: no message reaches
+    /// it after this returns.
     pub fn end_subscription(&self, subscription: &Subscription) {
         let _state = self.lock();
+        if subscription.is_closed() {
+            self.forget_expired(1);
+        }
         subscription.close();
     }
 
@@ -494,20 +578,16 @@ impl Peer {
         subscription.set_max(max)
     }
 
-    /// Notes that a subscription has ended by itself.
-    pub fn note_expired(&self) {
-        self.expired.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// How many subscriptions have ended by themselves and were not taken off the list yet.
     #[must_use]
     pub fn expired(&self) -> usize {
-        self.expired.load(Ordering::Relaxed)
+        usize::try_from(self.expired.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Notes that those are being taken off the list.
-    pub fn forget_expired(&self) {
-        self.expired.store(0, Ordering::Relaxed);
+    /// Notes that `count` of those have been taken off the list.
+    pub fn forget_expired(&self, count: usize) {
+        let count = isize::try_from(count).unwrap_or(isize::MAX);
+        self.expired.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Adds what one turn brought from the peer. Only the connection's own task calls it.

@@ -76,14 +76,22 @@ impl FrameBytes {
 impl Frames<'_> {
     /// Length in bytes of the first `count` messages.
     pub(super) fn length_of(&self, count: usize) -> usize {
-        let Some(last) = count.checked_sub(1).and_then(|last| self.marks.get(last)) else { return 0 };
-        let growth = self.sid_growth.saturating_mul(count.try_into().unwrap_or(0));
+        let Some(last) = count.checked_sub(1).and_then(|last| self.marks.get(last)) else {
+            return 0;
+        };
+        let growth = self
+            .sid_growth
+            .saturating_mul(count.try_into().unwrap_or(0));
         last.end.saturating_add_signed(growth).min(self.bytes.len())
     }
 
     /// Bytes of header blocks and payloads in the first `count` messages.
     pub(super) fn size_of(&self, count: usize) -> u64 {
-        self.marks.iter().take(count).map(|mark| mark.size as u64).sum()
+        self.marks
+            .iter()
+            .take(count)
+            .map(|mark| mark.size as u64)
+            .sum()
     }
 }
 
@@ -109,7 +117,11 @@ impl Run {
         targets: &[Arc<Subscription>],
     ) -> bool {
         let same = self.targets.len() == targets.len()
-            && self.targets.iter().zip(targets).all(|(one, other)| Arc::ptr_eq(one, other));
+            && self
+                .targets
+                .iter()
+                .zip(targets)
+                .all(|(one, other)| Arc::ptr_eq(one, other));
         if !same || self.is_empty() {
             return false;
         }
@@ -128,7 +140,14 @@ impl Run {
     ) -> bool {
         let own = |target: &&Arc<Subscription>| Arc::ptr_eq(target.peer(), from);
         let silent = !from.echo() && targets.iter().any(|target| own(&target));
-        if targets.is_empty() || targets.len() > MAX_TARGETS || silent || has_peer_twice(targets) {
+        let special =
+            |target: &Arc<Subscription>| !target.admits_all() || target.peer().tracks_responses();
+        if targets.is_empty()
+            || targets.len() > MAX_TARGETS
+            || silent
+            || targets.iter().any(special)
+            || has_peer_twice(targets)
+        {
             return false;
         }
         self.all_headers = targets.iter().all(|target| target.peer().headers());
@@ -145,7 +164,9 @@ impl Run {
         if message.header.is_some() && !self.all_headers {
             return false;
         }
-        let Some(first) = self.targets.first() else { return false };
+        let Some(first) = self.targets.first() else {
+            return false;
+        };
         self.frame.prepare(message);
         let (head, sid, tail) = (self.frame.head(), first.sid(), self.frame.tail());
         let length = head.len() + sid.len() + tail.len() + message.body.len();
@@ -158,7 +179,11 @@ impl Run {
         for part in [head, sid, tail, message.body] {
             self.frames.extend_from_slice(part);
         }
-        let mark = Mark { sid: sid_at, end: self.frames.len(), size: message.size.bytes };
+        let mark = Mark {
+            sid: sid_at,
+            end: self.frames.len(),
+            size: message.size.bytes,
+        };
         self.marks.push(mark);
         true
     }
@@ -168,17 +193,38 @@ impl Run {
         let frames = std::mem::take(&mut self.frames);
         if let [only] = &*self.targets {
             let bytes = FrameBytes::Owned(frames);
-            deliver(only, Frames { bytes, marks: &self.marks, sid_growth: 0 });
+            deliver(
+                only,
+                Frames {
+                    bytes,
+                    marks: &self.marks,
+                    sid_growth: 0,
+                },
+            );
         } else if let Some(first) = self.targets.first() {
-            let mut variant = Variant { sid: first.sid(), bytes: Bytes::from(frames) };
+            let mut variant = Variant {
+                sid: first.sid(),
+                bytes: Bytes::from(frames),
+            };
             let original = variant.clone();
             for target in &self.targets {
                 if target.sid() != variant.sid {
                     variant = original.with_sid(target.sid(), &self.marks);
                 }
                 let bytes = FrameBytes::Shared(variant.bytes.clone());
-                let sid_growth = target.sid().len().wrapping_sub(first.sid().len()).cast_signed();
-                deliver(target, Frames { bytes, marks: &self.marks, sid_growth });
+                let sid_growth = target
+                    .sid()
+                    .len()
+                    .wrapping_sub(first.sid().len())
+                    .cast_signed();
+                deliver(
+                    target,
+                    Frames {
+                        bytes,
+                        marks: &self.marks,
+                        sid_growth,
+                    },
+                );
             }
         }
         self.targets.clear();
@@ -197,7 +243,10 @@ struct Variant<'a> {
 impl Variant<'_> {
     fn with_sid<'b>(&self, sid: &'b [u8], marks: &[Mark]) -> Variant<'b> {
         if sid == self.sid {
-            return Variant { sid, bytes: self.bytes.clone() };
+            return Variant {
+                sid,
+                bytes: self.bytes.clone(),
+            };
         }
         let grown = sid.len().saturating_sub(self.sid.len()) * marks.len();
         let mut bytes = Vec::with_capacity(self.bytes.len() + grown);
@@ -208,7 +257,10 @@ impl Variant<'_> {
             from = mark.sid + self.sid.len();
         }
         bytes.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
-        Variant { sid, bytes: bytes.into() }
+        Variant {
+            sid,
+            bytes: bytes.into(),
+        }
     }
 }
 

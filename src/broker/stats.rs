@@ -12,6 +12,11 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Takes `count` off, of what was added before.
+    pub fn subtract(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
     /// The sum so far.
     #[must_use]
     pub fn get(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::peer::Peer;
+use crate::auth::DeliveryFilter;
 use crate::proto::op::Subscribe;
 use crate::routing::groups::Subscriber;
 
@@ -23,6 +24,8 @@ pub struct Subscription {
     delivered: AtomicU64,
     max: AtomicU64,
     peer: Arc<Peer>,
+    /// Decides about each message where the peer may not see all that the filter wants.
+    admission: Option<Box<DeliveryFilter>>,
 }
 
 /// How many messages a subscription took.
@@ -37,7 +40,11 @@ pub(super) struct Count {
 impl Subscription {
     /// A subscription of `peer`. `None` when the words are too long to be one (4 GiB).
     #[must_use]
-    pub fn new(subscribe: &Subscribe<'_>, peer: Arc<Peer>) -> Option<Self> {
+    pub fn new(
+        subscribe: &Subscribe<'_>,
+        peer: Arc<Peer>,
+        admission: Option<DeliveryFilter>,
+    ) -> Option<Self> {
         let queue = subscribe.queue.unwrap_or_default();
         let words = [subscribe.filter, queue, subscribe.sid].concat();
         Some(Self {
@@ -49,6 +56,7 @@ impl Subscription {
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
             peer,
+            admission: admission.map(Box::new),
         })
     }
 
@@ -83,6 +91,20 @@ impl Subscription {
     #[must_use]
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// Whether its peer may see a message on `subject`.
+    #[must_use]
+    pub fn admits(&self, subject: &[u8]) -> bool {
+        self.admission
+            .as_ref()
+            .is_none_or(|admission| admission.admits(subject))
+    }
+
+    /// Whether its peer may see everything that the filter wants.
+    #[must_use]
+    pub fn admits_all(&self) -> bool {
+        self.admission.is_none()
     }
 
     /// Whether it has ended.
@@ -121,20 +143,31 @@ impl Subscription {
     /// hence no read-modify-write is needed.
     pub(super) fn count(&self, wanted: usize) -> Count {
         if self.is_closed() {
-            return Count { taken: 0, last: false };
+            return Count {
+                taken: 0,
+                last: false,
+            };
         }
         let before = self.delivered();
         let Some(max) = self.max() else {
-            self.delivered.store(before + wanted as u64, Ordering::Relaxed);
-            return Count { taken: wanted, last: false };
+            self.delivered
+                .store(before + wanted as u64, Ordering::Relaxed);
+            return Count {
+                taken: wanted,
+                last: false,
+            };
         };
         let left = usize::try_from(max.saturating_sub(before)).unwrap_or(usize::MAX);
         let taken = wanted.min(left);
-        self.delivered.store(before + taken as u64, Ordering::Relaxed);
+        self.delivered
+            .store(before + taken as u64, Ordering::Relaxed);
         if taken == left {
             self.close();
         }
-        Count { taken, last: taken == left }
+        Count {
+            taken,
+            last: taken == left,
+        }
     }
 }
 
@@ -148,6 +181,6 @@ impl Subscriber for Arc<Subscription> {
     }
 
     fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self, other)
+        Self::ptr_eq(self, other)
     }
 }

@@ -19,8 +19,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, timeout};
 
+use crate::auth::{Login, PasswordCheck, Rejection};
 use crate::broker::close::CloseReason;
 use crate::broker::peer::Peer;
 use crate::proto::encode;
@@ -56,6 +59,18 @@ pub struct Timeouts {
     pub introduction: Option<Duration>,
 }
 
+/// What connections of a server have in common.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// A permit for each password that may be checked at the same time: a check takes a processor for
+    /// tens of milliseconds, and whoever reaches the server can ask for one.
+    pub password_checks: Arc<Semaphore>,
+    /// Spreads the first pings of many connections.
+    pub random: u64,
+}
+
 /// A connection about to run.
 #[derive(Debug)]
 pub struct Connection<L> {
@@ -69,6 +84,9 @@ pub struct Connection<L> {
     blocked: Option<Blocked>,
     /// The slow peer for which this publisher pauses, and until when at most.
     stalled: Option<(Arc<Peer>, Instant)>,
+    password_checks: Arc<Semaphore>,
+    /// A check of the peer's password; nothing is read until its outcome is known.
+    verification: Option<JoinHandle<Result<Login, Rejection>>>,
 }
 
 /// A wire that takes no bytes.
@@ -87,21 +105,25 @@ enum Woken {
     Writable,
     Unstalled,
     Turned(Turned),
+    Verified(Result<Login, Rejection>),
 }
 
 impl<L: Link> Connection<L> {
-    /// A connection that reads from `half` and whose peer writes through `wire`. `random` spreads the
-    /// first pings of many connections.
+    /// A connection that reads from `half` and whose peer writes through `wire`.
     #[must_use]
     pub fn new(
         half: ReadHalf,
         wire: Arc<SocketWire>,
         peer: Arc<Peer>,
         link: L,
-        timeouts: &Timeouts,
-        random: u64,
+        surroundings: Surroundings,
     ) -> Self {
         let now = Instant::now();
+        let Surroundings {
+            timeouts,
+            password_checks,
+            random,
+        } = surroundings;
         Self {
             reader: Reader::new(half),
             wire,
@@ -112,6 +134,8 @@ impl<L: Link> Connection<L> {
             introduce_until: timeouts.introduction.map(|allowed| now + allowed),
             blocked: None,
             stalled: None,
+            password_checks,
+            verification: None,
         }
     }
 
@@ -144,6 +168,11 @@ impl<L: Link> Connection<L> {
                 Woken::Writable => self.resume(),
                 Woken::Unstalled => self.stalled = None,
                 Woken::Turned(turned) => self.after_turn(turned),
+                Woken::Verified(outcome) => {
+                    self.verification = None;
+                    let turned = self.reader.resume_turn(&mut self.link, &self.peer, outcome);
+                    self.after_turn(turned);
+                }
             }
         }
     }
@@ -156,9 +185,17 @@ impl<L: Link> Connection<L> {
             link,
             stalled,
             blocked,
+            verification,
             ..
         } = self;
-        let reads = stalled.is_none();
+        let (stalls, verifies) = (stalled.is_some(), verification.is_some());
+        let reads = !stalls && !verifies;
+        let verified = async {
+            match verification {
+                Some(check) => check.await.unwrap_or(Err(Rejection::WrongPassword)),
+                None => std::future::pending().await,
+            }
+        };
         let ungated = async {
             if let Some((slow, _)) = stalled {
                 slow.ungated().await;
@@ -171,7 +208,8 @@ impl<L: Link> Connection<L> {
             () = poll_fn(|context| wire.poll_writable(context)), if blocked.is_some() => {
                 Woken::Writable
             }
-            () = ungated, if !reads => Woken::Unstalled,
+            () = ungated, if stalls => Woken::Unstalled,
+            outcome = verified, if verifies => Woken::Verified(outcome),
             turned = poll_fn(|context| reader.poll_turn(context, link, peer)), if reads => {
                 Woken::Turned(turned)
             }
@@ -202,9 +240,23 @@ impl<L: Link> Connection<L> {
             slow.count_stall();
             self.stalled = Some((slow, now + MAX_STALL));
         }
-        if let Verdict::Close(reason) = verdict {
-            self.peer.close(reason);
+        match verdict {
+            Verdict::Continue => {}
+            Verdict::Close(reason) => self.peer.close(reason),
+            Verdict::Verify(check) => self.verify(*check),
         }
+    }
+
+    /// Checks a password where that may take its time.
+    fn verify(&mut self, check: PasswordCheck) {
+        let permits = Arc::clone(&self.password_checks);
+        self.verification = Some(tokio::spawn(async move {
+            let Ok(_permit) = permits.acquire().await else {
+                return Err(Rejection::WrongPassword);
+            };
+            let checked = tokio::task::spawn_blocking(move || check.run(std::time::Instant::now()));
+            checked.await.unwrap_or(Err(Rejection::WrongPassword))
+        }));
     }
 
     fn note_blocked(&mut self, blocked: bool) {
@@ -260,10 +312,13 @@ impl<L: Link> Connection<L> {
             self.peer.close(CloseReason::AuthenticationTimeout);
         }
         self.check_blocked(now);
+        if now >= self.keepalive.next() {
+            self.link.idle();
+        }
         match self.keepalive.due(now) {
             Due::Nothing => {}
             Due::Ping => {
-                self.link.idle();
+                self.link.pinging();
                 if self.peer.send(encode::PING) {
                     self.peer.flush();
                 }

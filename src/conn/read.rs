@@ -8,14 +8,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::transport::ReadHalf;
 use super::turn::{Input, Link, READ_BYTES, Scratch, Served, Turn, Verdict, with_scratch};
+use crate::auth::{Login, Rejection};
 use crate::broker::peer::Peer;
 use crate::outbound::SHARE_BYTES;
 
@@ -32,11 +33,20 @@ enum Tail {
     None,
     /// Short, or of unknown length: goes in front of the next read.
     Short(Box<[u8]>),
-    /// Long: its buffer has room for exactly `needed` bytes.
+    /// Long: it is served again once its buffer holds `needed` bytes. Where that is the length of the
+    /// operation, the buffer has room for no more.
     Long {
         buffer: BytesMut,
         needed: usize,
     },
+}
+
+impl Tail {
+    fn long(rest: &[u8], capacity: usize, needed: usize) -> Self {
+        let mut buffer = BytesMut::with_capacity(capacity);
+        buffer.extend_from_slice(rest);
+        Self::Long { buffer, needed }
+    }
 }
 
 /// How one call of [`Reader::poll_turn`] went.
@@ -127,10 +137,7 @@ impl Reader {
                 source: None,
             },
         );
-        self.keep(
-            bytes.get(served.consumed..).unwrap_or_default(),
-            served.needed,
-        );
+        self.keep(bytes, &served);
         Poll::Ready(Ok(end(link, turn, served)))
     }
 
@@ -152,6 +159,7 @@ impl Reader {
         if buffer.len() < *needed {
             let served = Served {
                 consumed: 0,
+                kept: buffer.len(),
                 needed: *needed,
                 verdict: Verdict::Continue,
             };
@@ -166,21 +174,49 @@ impl Reader {
                 source: Some(&whole),
             },
         );
-        self.keep(
-            whole.get(served.consumed..).unwrap_or_default(),
-            served.needed,
-        );
+        self.keep(&whole, &served);
         Poll::Ready(Ok(end(link, turn, served)))
     }
 
-    /// Keeps what one turn left over.
-    fn keep(&mut self, rest: &[u8], needed: usize) {
+    /// Goes on after [`Verdict::Verify`]: tells the link the outcome and serves what it left over.
+    pub fn resume_turn<L: Link>(
+        &mut self,
+        link: &mut L,
+        peer: &Arc<Peer>,
+        outcome: Result<Login, Rejection>,
+    ) -> Turned {
+        with_scratch(|scratch| {
+            let mut turn = begin(&mut scratch.deliveries, peer);
+            let verdict = link.verified(&mut turn, outcome);
+            let mut served = Served::whole(0, verdict);
+            if matches!(served.verdict, Verdict::Continue) {
+                let kept: Bytes = match std::mem::replace(&mut self.tail, Tail::None) {
+                    Tail::None => Bytes::new(),
+                    Tail::Short(bytes) => bytes.into(),
+                    Tail::Long { buffer, .. } => buffer.freeze(),
+                };
+                let input = Input {
+                    bytes: &kept,
+                    source: Some(&kept),
+                };
+                served = link.serve(&mut turn, input);
+                self.keep(&kept, &served);
+            }
+            end(link, turn, served)
+        })
+    }
+
+    /// Keeps what one turn left over of `bytes`.
+    fn keep(&mut self, bytes: &[u8], served: &Served) {
+        let end = served.consumed.saturating_add(served.kept);
+        let rest = bytes.get(served.consumed..end).unwrap_or_default();
         self.tail = if rest.is_empty() {
             Tail::None
-        } else if needed >= SHARE_BYTES {
-            let mut buffer = BytesMut::with_capacity(needed);
-            buffer.extend_from_slice(rest);
-            Tail::Long { buffer, needed }
+        } else if served.needed >= SHARE_BYTES {
+            Tail::long(rest, served.needed, served.needed)
+        } else if rest.len() > READ_BYTES {
+            // A control line that is longer than the thread's buffer has room for.
+            Tail::long(rest, rest.len() + READ_BYTES, rest.len() + 1)
         } else {
             Tail::Short(rest.into())
         };

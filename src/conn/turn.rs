@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tokio::time::Instant;
+use std::time::Instant;
 
+use bytes::Bytes;
+
+use crate::auth::{Login, PasswordCheck, Rejection};
 use crate::broker::close::CloseReason;
 use crate::broker::deliver::Deliveries;
 use crate::broker::peer::Peer;
@@ -18,6 +20,9 @@ pub const READ_BYTES: usize = 64 * 1024;
 pub trait Link: Send + 'static {
     /// Serves all whole operations at the front of `input`.
     fn serve(&mut self, turn: &mut Turn<'_>, input: Input<'_>) -> Served;
+
+    /// The outcome of a [`Verdict::Verify`].
+    fn verified(&mut self, turn: &mut Turn<'_>, outcome: Result<Login, Rejection>) -> Verdict;
 
     /// A peer was cut off in this turn because too much was pending for it: says so to the log.
     fn overflowed(&self, slow: &Peer);
@@ -34,7 +39,10 @@ pub trait Link: Send + 'static {
     /// The peer does not drain what is sent to it: says so to the log.
     fn write_deadline_passed(&mut self, deadline: std::time::Duration);
 
-    /// The peer has been silent for a while: give up spare memory.
+    /// The peer is sent a ping.
+    fn pinging(&mut self);
+
+    /// The ping timer has fired: give up memory that was not used since it fired last.
     fn idle(&mut self);
 
     /// A step of giving up what the connection holds in shared structures; whether more is left.
@@ -54,23 +62,40 @@ pub struct Input<'a> {
 }
 
 /// What became of an [`Input`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Served {
     /// Bytes that were used up.
     pub consumed: usize,
+    /// Bytes after those that must be offered again, in front of what comes next.
+    pub kept: usize,
     /// Length of the operation that begins after those, if it is known already; otherwise 0.
     pub needed: usize,
     /// Whether the connection goes on.
     pub verdict: Verdict,
 }
 
+impl Served {
+    /// Only whole operations, `consumed` bytes of them, were there or matter.
+    #[must_use]
+    pub fn whole(consumed: usize, verdict: Verdict) -> Self {
+        Self {
+            consumed,
+            kept: 0,
+            needed: 0,
+            verdict,
+        }
+    }
+}
+
 /// Whether a connection goes on after a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Verdict {
     /// It does.
     Continue,
     /// It ends.
     Close(CloseReason),
+    /// It does once this is known; until then nothing more is served.
+    Verify(Box<PasswordCheck>),
 }
 
 /// What a link works with during one turn.

@@ -1,6 +1,4 @@
 //! The kinds of peers: what each does with the bytes that come from it.
 
 pub mod client;
-mod redact;
-mod sids;
-mod trace;
+pub mod context;

@@ -98,7 +98,7 @@ impl LogLayer {
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.is_event() && self.levels.wants(metadata) {
+        if !metadata.is_span() && self.levels.wants(metadata) {
             Interest::always()
         } else {
             Interest::never()

@@ -51,8 +51,8 @@ pub struct Info {
     /// Whether the connection may be upgraded to TLS.
     #[serde(skip_serializing_if = "is_false")]
     pub tls_available: bool,
-    /// Largest header block and payload together, in bytes.
-    pub max_payload: u64,
+    /// Largest header block and payload together, in bytes; -1 without a limit.
+    pub max_payload: i64,
     /// Whether streams are served.
     #[serde(skip_serializing_if = "is_false")]
     pub jetstream: bool,

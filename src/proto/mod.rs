@@ -5,6 +5,7 @@
 //! error text that a peer can see.
 
 pub mod args;
+pub mod display;
 pub mod encode;
 pub mod error;
 pub mod headers;

@@ -7,7 +7,7 @@
 use super::args::{Arguments, parse_size};
 use super::op::{Op, Publish, Size, Subscribe, Unsubscribe};
 
-/// The longest verb, with which an incomplete line must be able to begin.
+/// Ends every control line; a CR before it is dropped.
 const LINE_FEED: u8 = b'\n';
 
 /// What the parser must know of the connection.
@@ -35,6 +35,9 @@ pub enum Parsed<'a> {
     Incomplete {
         /// Length of the whole operation in bytes where it is known already, otherwise 0.
         needed: usize,
+        /// How many bytes of the input have a meaning. Those behind them (blanks before arguments,
+        /// junk after `PING`) may be forgotten, or a peer could send them for ever and let them pile up.
+        kept: usize,
     },
 }
 
@@ -94,7 +97,7 @@ pub fn parse<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, Pa
         [b'H' | b'h', b'P' | b'p', b'U' | b'u', b'B' | b'b', b' ', ..] => (Verb::HeaderPublish, 4),
         _ => match recognise(input)? {
             Some(found) => found,
-            None => return Ok(Parsed::Incomplete { needed: 0 }),
+            None => return Ok(unfinished(input.len())),
         },
     };
     match verb {
@@ -159,8 +162,13 @@ fn skip_line<'a>(input: &'a [u8], from: usize, op: Op<'a>) -> Parsed<'a> {
             op,
             consumed: from + at + 1,
         },
-        None => Parsed::Incomplete { needed: 0 },
+        None => unfinished(from),
     }
+}
+
+/// The beginning of an operation of unknown length, of which the first `kept` bytes have a meaning.
+fn unfinished<'a>(kept: usize) -> Parsed<'a> {
+    Parsed::Incomplete { needed: 0, kept }
 }
 
 /// An operation with an argument line, and for the publishing ones a payload after it.
@@ -172,7 +180,7 @@ fn parse_with_arguments<'a>(
 ) -> Result<Parsed<'a>, ParseError> {
     let rest = input.get(after_verb..).unwrap_or_default();
     let Some(blanks) = rest.iter().position(|&byte| byte != b' ' && byte != b'\t') else {
-        return Ok(Parsed::Incomplete { needed: 0 });
+        return Ok(unfinished(input.len().min(after_verb + 1)));
     };
     let line_start = after_verb + blanks;
     let rest = input.get(line_start..).unwrap_or_default();
@@ -182,11 +190,11 @@ fn parse_with_arguments<'a>(
         .and_then(|rest| memchr::memchr(LINE_FEED, rest))
         .map(|at| at + 1)
     else {
-        check_control_line(rest.len(), limits)?;
-        return Ok(Parsed::Incomplete { needed: 0 });
+        // A CR at the end may be the first half of a line end.
+        check_control_line(without_carriage_return(rest).len(), limits)?;
+        return Ok(unfinished(input.len()));
     };
-    let line = rest.get(..length).unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = without_carriage_return(rest.get(..length).unwrap_or_default());
     check_control_line(line.len(), limits)?;
     let line_end = line_start + length + 1;
     let op = match verb {
@@ -206,6 +214,10 @@ fn parse_with_arguments<'a>(
         op,
         consumed: line_end,
     })
+}
+
+fn without_carriage_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn check_control_line(length: usize, limits: &ParseLimits) -> Result<(), ParseError> {
@@ -257,7 +269,10 @@ fn incomplete_payload(
     needed: usize,
 ) -> Result<Parsed<'_>, ParseError> {
     match input.get(payload_end) {
-        Some(b'\r') | None => Ok(Parsed::Incomplete { needed }),
+        Some(b'\r') | None => Ok(Parsed::Incomplete {
+            needed,
+            kept: input.len(),
+        }),
         Some(_) => Err(ParseError::UnknownOperation(payload_end)),
     }
 }

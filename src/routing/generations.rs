@@ -83,7 +83,7 @@ impl Generations {
     }
 
     fn slot(&self, bytes: &[u8]) -> usize {
-        (self.hasher.hash_one(bytes) % COUNTERS as u64) as usize
+        usize::try_from(self.hasher.hash_one(bytes) % COUNTERS as u64).unwrap_or(0)
     }
 }
 

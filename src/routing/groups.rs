@@ -90,6 +90,13 @@ impl<S: Subscriber> SubscriberSet<S> {
         &self.groups
     }
 
+    /// Any of its subscriptions.
+    #[must_use]
+    pub fn first(&self) -> Option<&S> {
+        let queued = || self.groups.first().and_then(|group| group.members.first());
+        self.plain.first().or_else(queued)
+    }
+
     /// Whether nobody is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

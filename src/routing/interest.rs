@@ -41,13 +41,7 @@ impl<S: Subscriber> Literal<S> {
     fn filter(&self) -> &[u8] {
         match self {
             Self::One(subscriber) => subscriber.filter(),
-            Self::Several(set) => {
-                let queued = || set.groups().first().and_then(|group| group.members.first());
-                set.plain()
-                    .first()
-                    .or_else(queued)
-                    .map_or(&[], Subscriber::filter)
-            }
+            Self::Several(set) => set.first().map_or(&[], Subscriber::filter),
         }
     }
 
@@ -158,23 +152,36 @@ impl<S: Subscriber> Interest<S> {
         self.count == 0
     }
 
-    /// Calls `found` for each filter that wants `subject`, whose hash is `hash`.
+    /// Calls `found` for each filter that wants `subject`, whose hash is `hash`, in the order of
+    /// [`Trie::for_each_match`].
     pub fn visit<'a>(&'a self, subject: &[u8], hash: u64, mut found: impl FnMut(Found<'a, S>)) {
         if has_empty_token(subject) {
             return;
         }
-        match self
+        let literal = self
             .literals
-            .find(hash, |literal| literal.filter() == subject)
-        {
+            .find(hash, |literal| literal.filter() == subject);
+        // The last match of the trie waits: the subject itself may have to come before it.
+        let mut last: Option<&SubscriberSet<S>> = None;
+        if !self.wildcards.is_empty() {
+            self.wildcards.for_each_match(subject, &mut |set| {
+                if let Some(set) = last.replace(set) {
+                    found(Found::Set(set));
+                }
+            });
+        }
+        let (before, after) = if last.is_some_and(|set| differs_in_last_token(set, subject)) {
+            (None, last)
+        } else {
+            (last, None)
+        };
+        before.into_iter().for_each(|set| found(Found::Set(set)));
+        match literal {
             Some(Literal::One(subscriber)) => found(Found::One(subscriber)),
             Some(Literal::Several(set)) => found(Found::Set(set)),
             None => {}
         }
-        if !self.wildcards.is_empty() {
-            self.wildcards
-                .for_each_match(subject, &mut |set| found(Found::Set(set)));
-        }
+        after.into_iter().for_each(|set| found(Found::Set(set)));
     }
 
     /// Everybody who wants `subject`, gathered into one set.
@@ -187,6 +194,13 @@ impl<S: Subscriber> Interest<S> {
         });
         all
     }
+}
+
+/// Whether the filter of `set` is `subject` with `*` in place of its last token.
+fn differs_in_last_token<S: Subscriber>(set: &SubscriberSet<S>, subject: &[u8]) -> bool {
+    let parent = memchr::memrchr(TOKEN_SEPARATOR, subject).map_or(0, |at| at + 1);
+    let filter = set.first().map_or(&[][..], Subscriber::filter);
+    filter.strip_suffix(b"*") == subject.get(..parent)
 }
 
 /// Whether two separators stand side by side, or one at an end; the empty subject too.

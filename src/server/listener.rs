@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Inner;
@@ -68,23 +69,30 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     // socket is broken already, which the first read tells.
     let _ = stream.set_nodelay(true);
     let context = &server.context;
-    let limits = context.limits();
+    let settings = context.settings();
     let id = context.broker.next_id();
     let (ip, port) = (address.ip().to_canonical(), address.port());
     let endpoint = SocketAddr::new(ip, port);
+    let nonce = if settings.authenticator.info_nonce_required() {
+        nonce()
+    } else {
+        String::new()
+    };
+    let label = format!("{endpoint} - cid:{id}");
     let facts = Facts {
         id,
         ip: ip.to_string(),
-        label: format!("{endpoint} - cid:{id}"),
+        nonce,
+        label,
     };
     let (read_half, write_half) = split_tcp(stream);
     let wire = Arc::new(SocketWire::new(write_half));
     let sender = Box::new(SharedWire(Arc::clone(&wire)));
     tracing::debug!(cid = id, "{} - Client connection created", facts.label);
-    let peer = Arc::new(Peer::new(facts, sender, limits.max_pending));
+    let peer = Arc::new(Peer::new(facts, sender, settings.limits.max_pending));
     let connections = context.broker.register(Arc::clone(&peer));
     peer.send(&encode::info(&context.info_for(&peer).to_json()));
-    if connections > limits.max_connections {
+    if connections > settings.limits.max_connections {
         tracing::error!(cid = id, "{} - maximum connections exceeded", peer.label());
         peer.send(&encode::error(&ProtocolError::MaximumConnections));
         peer.close(CloseReason::MaximumConnectionsExceeded);
@@ -95,7 +103,16 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
         peer.close(CloseReason::ServerShutdown);
     }
     let client = Client::new(Arc::clone(context), Arc::clone(&peer));
-    let timeouts = &server.timeouts;
-    let connection = Connection::new(read_half, wire, peer, client, timeouts, super::random());
+    let connection = Connection::new(read_half, wire, peer, client, server.surroundings());
     server.connections.spawn(connection.run());
+}
+
+/// A challenge for clients that log in with a key: 15 characters of URL-safe base64.
+fn nonce() -> String {
+    let mut bytes = [0; 11];
+    // Without randomness the empty challenge remains, which no signature is accepted for.
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => data_encoding::BASE64URL_NOPAD.encode(&bytes),
+        Err(_) => String::new(),
+    }
 }

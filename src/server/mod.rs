@@ -1,27 +1,25 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is an edge, which may read the clock"
-)]
-
 mod identity;
 mod lame_duck;
 mod listener;
+pub mod settings;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::registry::Broker;
-use crate::conn::Timeouts;
-use crate::link::client::{Authenticate, ClientContext, Limits};
+use crate::conn::{Surroundings, Timeouts};
+use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::proto::info::Info;
 use identity::Identity;
 use listener::Listener;
@@ -31,6 +29,9 @@ pub const COMPATIBLE_VERSION: &str = "2.15.1";
 
 /// The API level of that version.
 const API_LEVEL: u32 = 5;
+
+/// Passwords that are checked at the same time.
+const PASSWORD_CHECKS: usize = 2;
 
 /// How long a shutdown waits for connections to send what is pending.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -55,7 +56,7 @@ pub struct ServerOptions {
     /// Time before a lame duck closes the first client.
     pub lame_duck_grace_period: Duration,
     /// Who may come in.
-    pub authenticate: Box<dyn Authenticate>,
+    pub authenticator: Arc<Authenticator>,
 }
 
 /// A server could not start.
@@ -100,7 +101,8 @@ pub struct Server {
 struct Inner {
     context: Arc<ClientContext>,
     identity: Identity,
-    timeouts: Timeouts,
+    timeouts: RwLock<Timeouts>,
+    password_checks: Arc<Semaphore>,
     lame_duck_duration: Duration,
     lame_duck_grace_period: Duration,
     address: SocketAddr,
@@ -131,12 +133,25 @@ impl Server {
         let address = listener.address();
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::default());
-        let context = ClientContext::new(broker, options.authenticate, options.limits, info);
+        let ServerOptions {
+            limits,
+            authenticator,
+            ..
+        } = options;
+        let context = ClientContext::new(
+            broker,
+            ClientSettings {
+                limits,
+                authenticator,
+            },
+            info,
+        );
         let server = Self {
             inner: Arc::new(Inner {
                 context: Arc::new(context),
                 identity,
-                timeouts: options.timeouts,
+                timeouts: RwLock::new(options.timeouts),
+                password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 lame_duck_duration: options.lame_duck_duration,
                 lame_duck_grace_period: options.lame_duck_grace_period,
                 address,
@@ -179,6 +194,16 @@ impl Server {
         &self.inner.context
     }
 
+    /// Puts other limits, rules for coming in and time limits in force for new connections.
+    pub fn replace_settings(&self, settings: ClientSettings, timeouts: Timeouts) {
+        self.inner.context.replace_settings(settings);
+        *self
+            .inner
+            .timeouts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = timeouts;
+    }
+
     /// Stops accepting clients, tells those it has to move, closes them one after the other and ends.
     /// Returns at once when it is a lame duck already or ending.
     pub async fn lame_duck(&self) {
@@ -205,6 +230,12 @@ impl Server {
         inner.stopped.cancel();
     }
 
+    /// Whether it has begun to leave.
+    #[must_use]
+    pub fn is_lame_duck(&self) -> bool {
+        self.inner.is_lame_duck.load(Ordering::Acquire)
+    }
+
     /// Resolves when the server has ended.
     pub async fn stopped(&self) {
         self.inner.stopped.cancelled().await;
@@ -216,6 +247,14 @@ impl Inner {
         self.closing_listeners.cancel();
         self.listeners.close();
         self.listeners.wait().await;
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            timeouts: *self.timeouts.read().unwrap_or_else(PoisonError::into_inner),
+            password_checks: Arc::clone(&self.password_checks),
+            random: random(),
+        }
     }
 
     /// Notes that the server is a lame duck; false when it was one.
@@ -239,7 +278,10 @@ fn first_info(options: &ServerOptions, identity: &Identity, address: SocketAddr)
         host,
         port,
         headers: options.limits.headers,
-        max_payload: options.limits.max_payload as u64,
+        max_payload: options
+            .limits
+            .max_payload
+            .map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX)),
         api_lvl: API_LEVEL,
         xkey: identity.xkey.clone(),
         ..Info::default()

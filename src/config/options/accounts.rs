@@ -665,6 +665,7 @@ pub(crate) struct TraceDraft {
 pub(crate) static TRACE: &[Row<TraceDraft>] = &[
     of_trace("dest", Kind::Text, "")
         .document("The subject of the reports.")
+        .example("traces")
         .store(|d, e, p| set(&mut d.destination, optional_text(e, p))),
     of_trace("sampling", Kind::Mixed, "100")
         .document("How many of a hundred messages: a number or a percentage.")

@@ -134,7 +134,7 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
     of_user("password", Kind::Secret, "")
         .document("The user's password, plain or as a bcrypt hash.")
         .aliases(&["pass"])
-        .example("change me")
+        .example("change-me")
         .store(|user, entry, problems| {
             set(&mut user.password, optional_secret(entry, problems));
         }),

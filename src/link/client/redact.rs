@@ -4,7 +4,7 @@
 const SECRET_FIELDS: [&str; 5] = ["pass", "auth_token", "sig", "jwt", "proxy_sig"];
 
 /// What stands in their place.
-pub(super) const REDACTED: &str = "[REDACTED]";
+const REDACTED: &str = "[REDACTED]";
 
 /// `document` with the values of secret fields replaced; all of it when it is no JSON object.
 pub(super) fn connect(document: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! Protocol lines for the log, in nats-server's form: `<<- [SUB foo 1]`.
 
 use super::redact;
-use crate::proto::op::{Op, Publish};
+use crate::proto::op::Op;
 
 /// The line for an operation that came in. `input` begins with it.
 pub(super) fn incoming(op: &Op<'_>, input: &[u8]) -> Option<String> {
@@ -29,23 +29,4 @@ fn arguments(input: &[u8], verb: usize) -> &[u8] {
     let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
     let line = rest.get(..end).unwrap_or_default();
     line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// The line for a message's header block and payload; at most `limit` bytes of it unless that is 0.
-pub(super) fn payload(direction: &str, publish: &Publish<'_>, limit: usize) -> String {
-    let body = publish.body.strip_suffix(b"\r\n").unwrap_or(publish.body);
-    let shown = if limit > 0 && body.len() > limit {
-        body.get(..limit)
-    } else {
-        None
-    };
-    match shown {
-        Some(part) => format!("{direction} MSG_PAYLOAD: [{}...]", quoted(part)),
-        None => format!("{direction} MSG_PAYLOAD: [{}]", quoted(body)),
-    }
-}
-
-/// Bytes as a quoted string with escapes.
-pub(super) fn quoted(bytes: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(bytes))
 }

@@ -44,10 +44,13 @@ impl Sids {
         self.table.len()
     }
 
-    /// Drops those that have ended by themselves.
-    pub(super) fn drop_closed(&mut self) {
+    /// Drops those that have ended by themselves; how many there were.
+    pub(super) fn drop_closed(&mut self) -> usize {
+        let before = self.table.len();
         self.table.retain(|subscription| !subscription.is_closed());
+        let dropped = before - self.table.len();
         self.shrink();
+        dropped
     }
 
     /// Takes up to `count` of them out.

@@ -1,0 +1,247 @@
+//! A server as a process of its own: log, pid file, ports file, signals and exit code.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::{self, Loaded, Options};
+use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
+use crate::process::{Ports, PortsFile, listener_urls, write_pid_file};
+use crate::server::settings::{client_settings, timeouts};
+use crate::server::{Server, ServerOptions};
+use crate::signals::{ServerSignal, SignalStream};
+
+/// How long the last log lines may take to be written when the process ends.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Worker threads are taken from the number of processors; fewer than two would let one long turn
+/// keep all other connections waiting.
+const LEAST_WORKERS: usize = 2;
+
+/// Runs a server until a signal ends it. The result is the exit code, and the text for standard error
+/// where logging itself could not start.
+pub fn run(loaded: Loaded) -> Result<u8, String> {
+    let workers = std::thread::available_parallelism().map_or(LEAST_WORKERS, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.max(LEAST_WORKERS))
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let log_options = log_options(&loaded.options);
+    let log = logging::install(&log_options).map_err(|error| error.to_string())?;
+    let code = runtime.block_on(serve(loaded, log.clone(), log_options));
+    runtime.shutdown_background();
+    let _ = log.flush(LOG_PATIENCE);
+    Ok(code)
+}
+
+async fn serve(loaded: Loaded, log: LogHandle, log_options: LogOptions) -> u8 {
+    let options = loaded.options;
+    let started = start(&options, &loaded.warnings).await;
+    let (server, signals) = match started {
+        Ok(started) => started,
+        Err(reasons) => {
+            for reason in reasons {
+                tracing::error!(fatal = true, "{reason}");
+            }
+            return 1;
+        }
+    };
+    let ports_file = match announce(&options, &server) {
+        Ok(ports_file) => ports_file,
+        Err(reason) => {
+            tracing::error!(fatal = true, "{reason}");
+            return 1;
+        }
+    };
+    let mut process = Process {
+        server,
+        options,
+        log,
+        log_options,
+    };
+    process.obey(signals).await;
+    if let Some(Err(reason)) = ports_file.map(PortsFile::remove) {
+        tracing::error!("{reason}");
+    }
+    0
+}
+
+/// Binds the listener. Signals are caught from before that on.
+async fn start(
+    options: &Options,
+    warnings: &[config::Warning],
+) -> Result<(Server, SignalStream), Vec<String>> {
+    let signals = SignalStream::new().map_err(|error| vec![error.to_string()])?;
+    tracing::info!("Starting midge");
+    tracing::info!("  Version:  {}", env!("CARGO_PKG_VERSION"));
+    let compatible = crate::server::COMPATIBLE_VERSION;
+    tracing::info!("  Protocol: nats-server {compatible}");
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path).map_err(|reason| vec![reason])?;
+    }
+    let server_options = ServerOptions::from_config(options)?;
+    let server = Server::start(server_options)
+        .await
+        .map_err(|error| vec![error.to_string()])?;
+    tracing::info!("  Name:     {}", server.name());
+    tracing::info!("  ID:       {}", server.id());
+    if let (Some(file), Some(digest)) = (&options.config_file, &options.config_digest) {
+        tracing::info!("Using configuration file: {} ({digest})", file.display());
+    }
+    for warning in warnings {
+        tracing::warn!("{}", warning.diagnostic);
+    }
+    Ok((server, signals))
+}
+
+/// Tells whoever waits for it that the server is there.
+fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, String> {
+    let address = server.client_address();
+    let host = if options.host.contains(':') {
+        format!("[{}]", options.host)
+    } else {
+        options.host.clone()
+    };
+    tracing::info!(
+        "Listening for client connections on {host}:{}",
+        address.port()
+    );
+    tracing::info!("Server is ready");
+    let Some(directory) = &options.ports_file_dir else {
+        return Ok(None);
+    };
+    PortsFile::write(directory, &ports(address)).map(Some)
+}
+
+fn ports(clients: SocketAddr) -> Ports {
+    Ports {
+        nats: listener_urls("nats", clients),
+        ..Ports::default()
+    }
+}
+
+/// The running process and what signals may change of it.
+#[derive(Debug)]
+struct Process {
+    server: Server,
+    options: Options,
+    log: LogHandle,
+    log_options: LogOptions,
+}
+
+impl Process {
+    /// Does what signals ask for until the server has ended.
+    async fn obey(&mut self, mut signals: SignalStream) {
+        loop {
+            let signal = tokio::select! {
+                () = self.server.stopped() => return,
+                signal = signals.next() => signal,
+            };
+            tracing::info!("Trapped {:?} signal", signal.to_string());
+            match signal {
+                ServerSignal::Stop => return self.server.shutdown().await,
+                // A lame duck goes on with what it has begun.
+                ServerSignal::Terminate if self.server.is_lame_duck() => {}
+                ServerSignal::Terminate => return self.server.shutdown().await,
+                ServerSignal::Reopen => self.log.reopen(&self.log_options),
+                ServerSignal::LameDuck => {
+                    let server = self.server.clone();
+                    tokio::spawn(async move { server.lame_duck().await });
+                }
+                ServerSignal::Reload => self.reload(),
+            }
+        }
+    }
+
+    /// Reads the configuration again. A bad one changes nothing.
+    fn reload(&mut self) {
+        match self.apply_again() {
+            Ok(()) => tracing::info!("Reloaded server configuration"),
+            Err(reason) => tracing::error!("Failed to reload server configuration: {reason}"),
+        }
+    }
+
+    fn apply_again(&mut self) -> Result<(), String> {
+        if self.options.config_file.is_none() {
+            return Err(
+                "can only reload config when a file is provided using -c or --config".to_owned(),
+            );
+        }
+        let environment = |name: &str| std::env::var(name).ok();
+        let loaded = config::load(&self.options.layers, &environment).map_err(|mistakes| {
+            mistakes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        })?;
+        let options = loaded.options;
+        self.refuse_fixed(&options)?;
+        let settings = client_settings(&options).map_err(|reasons| reasons.join("; "))?;
+        let log_options = log_options(&options);
+        if log_options != self.log_options {
+            self.log
+                .apply(&log_options)
+                .map_err(|error| error.to_string())?;
+        }
+        let timeouts = timeouts(&options, &settings.authenticator);
+        self.server.replace_settings(settings, timeouts);
+        self.log_options = log_options;
+        self.options = options;
+        for warning in &loaded.warnings {
+            tracing::warn!("{}", warning.diagnostic);
+        }
+        Ok(())
+    }
+
+    /// What cannot change while the server runs.
+    fn refuse_fixed(&self, options: &Options) -> Result<(), String> {
+        let old = &self.options;
+        let changed = [
+            ("server_name", old.server_name != options.server_name),
+            ("host", old.host != options.host),
+            ("port", old.port != options.port),
+            (
+                "ports_file_dir",
+                old.ports_file_dir != options.ports_file_dir,
+            ),
+        ];
+        match changed.iter().find(|(_, changed)| *changed) {
+            Some((name, _)) => Err(format!(
+                "config reload not supported for {name}: restart for it"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn log_options(options: &Options) -> LogOptions {
+    let log = &options.log;
+    let destination = if let Some(path) = &log.file {
+        Destination::File {
+            path: path.clone(),
+            size_limit: log.size_limit.unwrap_or(0),
+            max_files: log
+                .max_files
+                .map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX)),
+        }
+    } else if let Some(url) = &log.remote_syslog {
+        Destination::RemoteSyslog { url: url.clone() }
+    } else if log.syslog {
+        Destination::Syslog { socket: None }
+    } else {
+        Destination::Stderr
+    };
+    LogOptions {
+        destination,
+        format: match log.format {
+            config::options::LogFormat::Text => LogFormat::Text,
+            config::options::LogFormat::Json => LogFormat::Json,
+        },
+        timestamps: log.logtime,
+        utc: log.logtime_utc,
+        debug: log.debug,
+        trace: log.trace,
+        trace_verbose: log.trace_verbose,
+    }
+}

@@ -1,0 +1,181 @@
+//! Who a client is: CONNECT and what it decides.
+
+use std::sync::Arc;
+
+use super::{Client, Outcome, Stop};
+use crate::auth::{ConnectionFacts, ConnectionType, Credentials, Decision, Login, Rejection};
+use crate::broker::close::CloseReason;
+use crate::broker::peer::Facts;
+use crate::conn::turn::Turn;
+use crate::proto::error::ProtocolError;
+use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
+
+impl Client {
+    pub(super) fn connect(&mut self, turn: &mut Turn<'_>, document: &[u8]) -> Outcome {
+        if self.options.merge(document).is_err() {
+            self.log_error("CONNECT is no JSON object with fields of the right types");
+            return Err(Stop::Close(CloseReason::ProtocolViolation));
+        }
+        turn.introduced = true;
+        if self.connected {
+            // It may become somebody else, in another account.
+            self.release_subscriptions(usize::MAX);
+        }
+        self.log_in(turn)
+    }
+
+    /// Something else than CONNECT came first, which is all right for those who need not log in.
+    pub(super) fn skip_connect(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        if !self
+            .settings
+            .authenticator
+            .may_skip_connect(ConnectionType::Standard)
+        {
+            return Err(self.deny(turn, Rejection::NoCredentials));
+        }
+        turn.introduced = true;
+        let decision = self.decide(turn);
+        self.awaits_connect = false;
+        match decision {
+            Decision::Accept(login) => {
+                self.bind(&login);
+                Ok(())
+            }
+            Decision::Reject(rejection) => Err(self.deny(turn, rejection)),
+            Decision::NeedsBlocking(_) => Err(self.deny(turn, Rejection::NoCredentials)),
+        }
+    }
+
+    fn log_in(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        match self.decide(turn) {
+            Decision::Accept(login) => self.finish_login(turn, Ok(login)),
+            Decision::Reject(rejection) => self.finish_login(turn, Err(rejection)),
+            Decision::NeedsBlocking(check) => Err(Stop::Verify(Box::new(check))),
+        }
+    }
+
+    fn decide(&self, turn: &Turn<'_>) -> Decision {
+        let options = &self.options;
+        let credentials = Credentials {
+            user: &options.user,
+            password: &options.pass,
+            token: &options.auth_token,
+            nkey: &options.nkey,
+            signature: &options.sig,
+        };
+        let facts = ConnectionFacts {
+            nonce: self.peer.facts().nonce.as_bytes(),
+            certificate: None,
+            connection_type: ConnectionType::Standard,
+            map_certificate: false,
+        };
+        self.settings
+            .authenticator
+            .authenticate(&credentials, &facts, turn.now)
+    }
+
+    /// Acts on the decision about the client's credentials.
+    pub(super) fn finish_login(
+        &mut self,
+        turn: &mut Turn<'_>,
+        outcome: Result<Login, Rejection>,
+    ) -> Outcome {
+        let login = match outcome {
+            Ok(login) => login,
+            Err(rejection) => return Err(self.deny(turn, rejection)),
+        };
+        if self.options.new_account || !self.options.account.is_empty() {
+            // Clients once could ask for an account; that let them into any (CVE-2022-24450).
+            return Err(self.deny(turn, Rejection::NoCredentials));
+        }
+        self.awaits_connect = false;
+        self.bind(&login);
+        self.forget_secrets();
+        self.check_options(turn)?;
+        self.confirm(turn);
+        Ok(())
+    }
+
+    /// Takes over the account, the permissions and what else CONNECT decided.
+    fn bind(&mut self, login: &Login) {
+        let account = self.context.broker.account(&login.account);
+        if self.connected {
+            self.account.connections.subtract(1);
+        }
+        account.connections.add(1);
+        self.connected = true;
+        if !Arc::ptr_eq(&self.account, &account) {
+            self.account = account;
+            self.matches.clear();
+        }
+        self.permissions.clone_from(&login.permissions);
+        self.peer.set_responses(login.permissions.clone());
+        let headers = self.settings.limits.headers && self.options.headers;
+        let wants_info = self.options.protocol >= PROTOCOL_ASYNC_INFO;
+        self.peer
+            .set_options(self.options.echo, headers, wants_info);
+        self.peer
+            .set_label(&label(self.peer.facts(), &self.options, login));
+    }
+
+    /// Nothing needs the credentials any more.
+    fn forget_secrets(&mut self) {
+        for secret in [
+            &mut self.options.pass,
+            &mut self.options.auth_token,
+            &mut self.options.sig,
+            &mut self.options.jwt,
+        ] {
+            *secret = String::new();
+        }
+    }
+
+    fn check_options(&self, turn: &mut Turn<'_>) -> Outcome {
+        if !(0..=PROTOCOL_ASYNC_INFO).contains(&self.options.protocol) {
+            self.refuse(turn, &ProtocolError::InvalidClientProtocol);
+            return Err(Stop::Close(CloseReason::BadClientProtocolVersion));
+        }
+        if self.options.no_responders && !(self.settings.limits.headers && self.options.headers) {
+            self.refuse(turn, &ProtocolError::NoRespondersRequiresHeaders);
+            return Err(Stop::Close(CloseReason::NoRespondersRequiresHeaders));
+        }
+        Ok(())
+    }
+
+    /// The client may not come in. The log says which rule it was, the client does not learn it.
+    fn deny(&self, turn: &mut Turn<'_>, rejection: Rejection) -> Stop {
+        let options = &self.options;
+        let who = Credentials {
+            user: &options.user,
+            token: &options.auth_token,
+            nkey: &options.nkey,
+            ..Credentials::default()
+        };
+        self.log_error(&format!("authentication error - {who}: {rejection}"));
+        self.refuse(turn, &ProtocolError::AuthorizationViolation);
+        Stop::Close(CloseReason::AuthenticationViolation)
+    }
+}
+
+/// How logs call a client: address, number, and what CONNECT told.
+fn label(facts: &Facts, options: &ConnectOptions, login: &Login) -> String {
+    let version = if options.version.is_empty() {
+        String::new()
+    } else {
+        format!("v{}", options.version)
+    };
+    let words = [&version, &options.lang, &options.name];
+    let told: Vec<&str> = words
+        .into_iter()
+        .map(String::as_str)
+        .filter(|word| !word.is_empty())
+        .collect();
+    let mut label = facts.label.clone();
+    if !told.is_empty() {
+        label.push_str(&format!(" - {:?}", told.join(":")));
+    }
+    if let Some(user) = &login.user {
+        label.push_str(&format!(" - {:?}", format!("{}/{user}", login.account)));
+    }
+    label
+}

@@ -1,0 +1,175 @@
+//! Publishing and subscribing.
+
+use std::sync::Arc;
+
+use super::Client;
+use crate::broker::deliver::Publication;
+use crate::broker::subscription::Subscription;
+use crate::conn::turn::{Input, Turn};
+use crate::proto::error::ProtocolError;
+use crate::proto::op::{Publish, Subscribe, Unsubscribe};
+use crate::subject;
+
+/// Subscriptions that ended by themselves before the list is swept.
+const SWEEP_AFTER: usize = 32;
+
+/// Beginnings of subjects on which only servers may publish (oracle). The number is how many bytes a
+/// subject must have to be one of them.
+const RESERVED_SUBJECTS: [(&[u8], usize); 3] = [(b"$NRG.", 5), (b"_GR_.", 6), (b"$GR.", 5)];
+
+/// The same for reply subjects, which route answers between accounts and streams.
+const RESERVED_REPLIES: [(&[u8], usize); 4] =
+    [(b"_R_.", 4), (b"_GR_.", 6), (b"$GR.", 5), (b"$JS.ACK.", 9)];
+
+/// The queue group of the servers' own subscriptions.
+const SYSTEM_QUEUE: &[u8] = b"_sys_";
+
+impl Client {
+    pub(super) fn publish(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
+        if self.options.pedantic && !subject::is_valid_subject(message.subject) {
+            self.refuse(turn, &ProtocolError::InvalidPublishSubject);
+        }
+        if !self.may_publish(turn, message.subject)
+            || is_reserved(message.subject, &RESERVED_SUBJECTS)
+        {
+            self.refuse(
+                turn,
+                &ProtocolError::PublishViolation(message.subject.to_vec()),
+            );
+            return;
+        }
+        if let Some(reply) = message.reply
+            && is_reserved(reply, &RESERVED_REPLIES)
+        {
+            self.refuse(turn, &ProtocolError::ReplyViolation(reply.to_vec()));
+            return;
+        }
+        self.confirm(turn);
+        self.published_since_idle = true;
+        let traces = tracing::enabled!(tracing::Level::TRACE);
+        let trace = traces.then_some(self.settings.limits.trace);
+        let answers_no_responders = self.options.no_responders && message.reply.is_some();
+        let publication = Publication {
+            message,
+            source: input.source,
+            from: turn.peer,
+            drop_when_gated: self.settings.limits.no_fast_producer_stall,
+            gathered: !self.options.verbose && !answers_no_responders && trace.is_none(),
+            trace,
+            now: turn.now,
+        };
+        let (deliveries, matches) = (&mut *turn.deliveries, &mut self.matches);
+        if publication.gathered {
+            deliveries.publish(&self.account, matches, &publication);
+        } else if deliveries.publish_now(&self.account, matches, &publication) == 0
+            && answers_no_responders
+        {
+            deliveries.answer_no_responders(&self.account, turn.peer, message);
+        }
+    }
+
+    fn may_publish(&self, turn: &Turn<'_>, subject: &[u8]) -> bool {
+        match &self.permissions {
+            None => true,
+            Some(permissions) => {
+                permissions.may_publish(subject) || self.peer.may_respond(subject, turn.now)
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, subscribe: &Subscribe<'_>) {
+        self.sweep();
+        if let Some(refusal) = self.subscribe_refusal(subscribe) {
+            if matches!(refusal, ProtocolError::SubscriptionViolation { .. }) {
+                self.log_error(&format!(
+                    "{}, SID {:?}",
+                    refusal.text(),
+                    lossy(subscribe.sid)
+                ));
+            }
+            self.refuse(turn, &refusal);
+            return;
+        }
+        let taken = self
+            .sids
+            .get(subscribe.sid)
+            .is_some_and(|found| !found.is_closed());
+        if !taken {
+            if !subject::is_valid_filter(subscribe.filter) {
+                self.refuse(turn, &ProtocolError::InvalidSubject);
+                return;
+            }
+            if let Some(ended) = self.sids.remove(subscribe.sid) {
+                self.peer.end_subscription(&ended);
+            }
+            let admits = self.permissions.as_ref().and_then(|permissions| {
+                permissions.delivery_filter(subscribe.filter, subscribe.queue)
+            });
+            if let Some(subscription) = Subscription::new(subscribe, Arc::clone(turn.peer), admits)
+            {
+                let subscription = Arc::new(subscription);
+                self.sids.insert(Arc::clone(&subscription));
+                self.account.subscribe(subscription);
+            }
+        }
+        self.confirm(turn);
+    }
+
+    /// Why the client may not subscribe, in the order in which nats-server checks it.
+    fn subscribe_refusal(&self, subscribe: &Subscribe<'_>) -> Option<ProtocolError> {
+        let limits = &self.settings.limits;
+        let Subscribe { filter, queue, .. } = *subscribe;
+        let may = |permissions: &crate::auth::Permissions| permissions.may_subscribe(filter, queue);
+        if !self.permissions.as_deref().is_none_or(may) || queue == Some(SYSTEM_QUEUE) {
+            return Some(ProtocolError::SubscriptionViolation {
+                filter: filter.to_vec(),
+                queue: queue.map(<[u8]>::to_vec),
+            });
+        }
+        if limits
+            .max_subscription_tokens
+            .is_some_and(|most| subject::tokens(filter).count() > most)
+        {
+            return Some(ProtocolError::TooManySubjectTokens(filter.to_vec()));
+        }
+        let count = self.sids.len().saturating_sub(self.peer.expired());
+        if limits.max_subscriptions.is_some_and(|most| count >= most) {
+            return Some(ProtocolError::MaximumSubscriptions);
+        }
+        None
+    }
+
+    pub(super) fn unsubscribe(&mut self, turn: &mut Turn<'_>, unsubscribe: &Unsubscribe<'_>) {
+        let limited = match (self.sids.get(unsubscribe.sid), unsubscribe.max) {
+            (Some(subscription), Some(max)) => self.peer.limit_subscription(subscription, max),
+            (Some(_) | None, _) => false,
+        };
+        self.confirm(turn);
+        if !limited && let Some(subscription) = self.sids.remove(unsubscribe.sid) {
+            self.trace(|| format!("<-> [DELSUB {}]", lossy(subscription.sid())));
+            self.peer.end_subscription(&subscription);
+            self.account.unsubscribe(&subscription);
+        }
+    }
+
+    /// Drops subscriptions that ended by themselves once they are many.
+    fn sweep(&mut self) {
+        let expired = self.peer.expired();
+        if expired > SWEEP_AFTER && expired > self.sids.len() / 2 {
+            let dropped = self.sids.drop_closed();
+            self.peer.forget_expired(dropped);
+        }
+    }
+}
+
+fn is_reserved(subject: &[u8], reserved: &[(&[u8], usize)]) -> bool {
+    // Nearly all subjects begin with another character, which one comparison tells.
+    matches!(subject.first(), Some(b'_' | b'$'))
+        && reserved
+            .iter()
+            .any(|(start, least)| subject.len() >= *least && subject.starts_with(start))
+}
+
+fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}

@@ -1,0 +1,335 @@
+//! Clients: what a server does for each operation of the client protocol.
+
+mod login;
+mod messages;
+mod redact;
+mod report;
+mod sids;
+mod trace;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
+use crate::broker::account::Account;
+use crate::broker::close::CloseReason;
+use crate::broker::deliver::Matches;
+use crate::broker::peer::Peer;
+use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
+use crate::link::context::{ClientContext, ClientSettings};
+use crate::proto::encode;
+use crate::proto::error::ProtocolError;
+use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
+use crate::proto::op::Op;
+use crate::proto::parse::{ParseLimits, Parsed, parse};
+use sids::Sids;
+
+/// Subscriptions given up in one step when a connection ends, so that one with very many of them does
+/// not keep a worker thread from its other work.
+const RELEASE_STEP: usize = 1024;
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    context: Arc<ClientContext>,
+    settings: Arc<ClientSettings>,
+    peer: Arc<Peer>,
+    account: Arc<Account>,
+    permissions: Option<Arc<Permissions>>,
+    options: ConnectOptions,
+    sids: Sids,
+    matches: Matches,
+    /// Whether CONNECT has been accepted.
+    connected: bool,
+    /// Whether nothing but CONNECT may come.
+    awaits_connect: bool,
+    first_pong_sent: bool,
+    published_since_idle: bool,
+}
+
+/// What one turn brought in.
+#[derive(Debug, Default)]
+struct Received {
+    messages: u64,
+    bytes: u64,
+}
+
+/// Why a turn cannot go on.
+#[derive(Debug)]
+enum Stop {
+    /// The connection ends.
+    Close(CloseReason),
+    /// A password must be checked first.
+    Verify(Box<PasswordCheck>),
+}
+
+/// Whether the turn can go on after an operation.
+type Outcome = Result<(), Stop>;
+
+impl Client {
+    /// A client that has not said anything yet.
+    #[must_use]
+    pub fn new(context: Arc<ClientContext>, peer: Arc<Peer>) -> Self {
+        let account = Arc::clone(context.broker.global_account());
+        let settings = context.settings();
+        let awaits_connect = settings.authenticator.is_required();
+        Self {
+            context,
+            settings,
+            peer,
+            account,
+            permissions: None,
+            options: ConnectOptions::default(),
+            sids: Sids::default(),
+            matches: Matches::default(),
+            connected: false,
+            awaits_connect,
+            first_pong_sent: false,
+            published_since_idle: false,
+        }
+    }
+
+    fn parse_limits(&self) -> ParseLimits {
+        let limits = &self.settings.limits;
+        ParseLimits {
+            max_control_line: limits.max_control_line,
+            max_payload: limits.max_payload.unwrap_or(usize::MAX),
+            headers: limits.headers && self.options.headers,
+        }
+    }
+
+    /// Serves operations from the front of `input` until it is used up or something ends the turn.
+    fn serve_all(
+        &mut self,
+        turn: &mut Turn<'_>,
+        input: Input<'_>,
+        received: &mut Received,
+    ) -> Served {
+        let traces = tracing::enabled!(tracing::Level::TRACE);
+        let mut limits = self.parse_limits();
+        let mut consumed = 0;
+        loop {
+            let rest = input.bytes.get(consumed..).unwrap_or_default();
+            let Some(first) = rest.first() else {
+                return Served::whole(consumed, Verdict::Continue);
+            };
+            if self.awaits_connect
+                && !first.eq_ignore_ascii_case(&b'c')
+                && let Err(stop) = self.skip_connect(turn)
+            {
+                return Served::whole(consumed, stop.into());
+            }
+            let op = match parse(rest, &limits) {
+                Ok(Parsed::Complete {
+                    op,
+                    consumed: length,
+                }) => {
+                    consumed += length;
+                    op
+                }
+                Ok(Parsed::Incomplete { needed, kept }) => {
+                    return Served {
+                        consumed,
+                        kept,
+                        needed,
+                        verdict: Verdict::Continue,
+                    };
+                }
+                Err(error) => {
+                    let reason = self.refuse_input(turn, error, rest);
+                    return Served::whole(consumed, Verdict::Close(reason));
+                }
+            };
+            if traces {
+                self.trace_incoming(&op, rest);
+            }
+            if let Err(stop) = self.serve_op(turn, &op, input, received) {
+                // What follows is served once the check that stopped the turn has been made.
+                return Served {
+                    consumed,
+                    kept: input.bytes.len().saturating_sub(consumed),
+                    needed: 0,
+                    verdict: stop.into(),
+                };
+            }
+            if matches!(op, Op::Connect(_)) {
+                limits = self.parse_limits();
+            }
+        }
+    }
+
+    fn serve_op(
+        &mut self,
+        turn: &mut Turn<'_>,
+        op: &Op<'_>,
+        input: Input<'_>,
+        received: &mut Received,
+    ) -> Outcome {
+        if let Op::Publish(message) = op {
+            received.messages += 1;
+            received.bytes += message.size.bytes as u64;
+            self.publish(turn, message, input);
+            return Ok(());
+        }
+        // Whatever an operation changes must not concern messages before it.
+        turn.deliveries.end_run();
+        match op {
+            Op::Publish(_) | Op::Okay => {}
+            Op::Subscribe(subscribe) => self.subscribe(turn, subscribe),
+            Op::Unsubscribe(unsubscribe) => self.unsubscribe(turn, unsubscribe),
+            Op::Ping => self.ping(turn),
+            Op::Pong => turn.ponged = true,
+            Op::Connect(document) => return self.connect(turn, document),
+            Op::Info(document) => return self.info(document),
+            Op::Error(text) => {
+                self.log_error(&format!("Client Error {}", String::from_utf8_lossy(text)));
+                return Err(Stop::Close(CloseReason::ParseError));
+            }
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self, turn: &mut Turn<'_>) {
+        self.trace(|| "->> [PONG]".to_owned());
+        turn.deliveries.send(turn.peer, encode::PONG);
+        if self.connected && !self.first_pong_sent {
+            self.first_pong_sent = true;
+            if self.options.protocol >= PROTOCOL_ASYNC_INFO {
+                let mut info = self.context.info_for(&self.peer);
+                info.connect_info = true;
+                self.account.name().clone_into(&mut info.remote_account);
+                info.acc_is_sys = Arc::ptr_eq(&self.account, self.context.broker.system_account());
+                turn.deliveries
+                    .send(turn.peer, &encode::info(&info.to_json()));
+            }
+        }
+    }
+
+    /// Only servers send INFO; from a client it must at least be a JSON object.
+    fn info(&self, document: &[u8]) -> Outcome {
+        let text = String::from_utf8_lossy(document);
+        match serde_json::from_str(&text) {
+            Ok(serde_json::Value::Object(_) | serde_json::Value::Null) => Ok(()),
+            Ok(_) | Err(_) => {
+                self.log_error("INFO is no JSON object");
+                Err(Stop::Close(CloseReason::ProtocolViolation))
+            }
+        }
+    }
+
+    fn confirm(&self, turn: &mut Turn<'_>) {
+        if self.options.verbose {
+            self.trace(|| "->> [OK]".to_owned());
+            turn.deliveries.send(turn.peer, encode::OKAY);
+        }
+    }
+
+    /// Gives up to `count` subscriptions up; how many there were.
+    fn release_subscriptions(&mut self, count: usize) -> usize {
+        let subscriptions = self.sids.take(count);
+        for subscription in &subscriptions {
+            self.peer.end_subscription(subscription);
+            self.account.unsubscribe(subscription);
+        }
+        subscriptions.len()
+    }
+}
+
+impl From<Stop> for Verdict {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Close(reason) => Self::Close(reason),
+            Stop::Verify(check) => Self::Verify(check),
+        }
+    }
+}
+
+impl Link for Client {
+    fn serve(&mut self, turn: &mut Turn<'_>, input: Input<'_>) -> Served {
+        let mut received = Received::default();
+        let served = self.serve_all(turn, input, &mut received);
+        turn.deliveries.end_run();
+        self.peer.count_received(received.messages, received.bytes);
+        self.account.received.add(received.messages, received.bytes);
+        self.context
+            .broker
+            .stats
+            .received
+            .add(received.messages, received.bytes);
+        let (messages, bytes) = turn.deliveries.take_traffic();
+        self.account.sent.add(messages, bytes);
+        served
+    }
+
+    fn verified(&mut self, turn: &mut Turn<'_>, outcome: Result<Login, Rejection>) -> Verdict {
+        match self.finish_login(turn, outcome) {
+            Ok(()) => Verdict::Continue,
+            Err(stop) => stop.into(),
+        }
+    }
+
+    fn overflowed(&self, slow: &Peer) {
+        self.context.broker.stats.slow_consumers.add(1);
+        tracing::info!(
+            cid = slow.id(),
+            "{} - Slow Consumer Detected: MaxPending of {} Exceeded",
+            slow.label(),
+            slow.max_pending()
+        );
+    }
+
+    fn read_failed(&mut self, error: &io::Error) -> CloseReason {
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            return CloseReason::ClientClosed;
+        }
+        self.log_error(&format!("read error: {error}"));
+        CloseReason::ReadError
+    }
+
+    fn stale(&mut self) {
+        self.context.broker.stats.stale_connections.add(1);
+        self.log_debug("Stale Client Connection - Closing");
+        self.peer
+            .send(&encode::error(&ProtocolError::StaleConnection));
+    }
+
+    fn not_introduced(&mut self) {
+        self.log_error("authentication timeout");
+        self.peer
+            .send(&encode::error(&ProtocolError::AuthenticationTimeout));
+    }
+
+    fn write_deadline_passed(&mut self, deadline: Duration) {
+        self.context.broker.stats.slow_consumers.add(1);
+        self.account.slow_consumers.add(1);
+        self.log_info(&format!(
+            "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} total bytes.",
+            self.peer.pending()
+        ));
+    }
+
+    fn pinging(&mut self) {
+        self.trace(|| "->> [PING]".to_owned());
+    }
+
+    fn idle(&mut self) {
+        self.log_debug("Client Ping Timer");
+        if !std::mem::take(&mut self.published_since_idle) {
+            self.matches.clear();
+        }
+    }
+
+    fn release(&mut self) -> bool {
+        self.release_subscriptions(RELEASE_STEP) == RELEASE_STEP
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.matches.clear();
+        self.context.broker.deregister(&self.peer);
+        if self.connected {
+            self.account.connections.subtract(1);
+        }
+        self.log_debug(&format!("Client connection closed: {reason}"));
+    }
+}

@@ -1,0 +1,117 @@
+//! What all clients of a server share.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::auth::Authenticator;
+use crate::broker::peer::Peer;
+use crate::broker::registry::Broker;
+use crate::proto::display::PayloadTrace;
+use crate::proto::info::Info;
+
+/// What a client may do at most. Sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest argument line.
+    pub max_control_line: usize,
+    /// Largest header block and payload together; `None` for no limit.
+    pub max_payload: Option<usize>,
+    /// Most bytes that may wait for a client before it is cut off.
+    pub max_pending: usize,
+    /// Most connections.
+    pub max_connections: usize,
+    /// Most subscriptions of one connection.
+    pub max_subscriptions: Option<usize>,
+    /// Most tokens in a filter.
+    pub max_subscription_tokens: Option<usize>,
+    /// Whether headers are supported.
+    pub headers: bool,
+    /// Leave messages out for slow peers instead of pausing their publisher.
+    pub no_fast_producer_stall: bool,
+    /// How much of a message trace lines show.
+    pub trace: PayloadTrace,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_control_line: 4096,
+            max_payload: Some(1024 * 1024),
+            max_pending: 64 * 1024 * 1024,
+            max_connections: 64 * 1024,
+            max_subscriptions: None,
+            max_subscription_tokens: None,
+            headers: true,
+            no_fast_producer_stall: false,
+            trace: PayloadTrace::default(),
+        }
+    }
+}
+
+/// What can change while the server runs; a connection keeps what was in force when it began.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// What clients may do at most.
+    pub limits: Limits,
+    /// Who may come in.
+    pub authenticator: Arc<Authenticator>,
+}
+
+/// What all clients of a server share.
+#[derive(Debug)]
+pub struct ClientContext {
+    /// Accounts, connections and counters.
+    pub broker: Arc<Broker>,
+    settings: RwLock<Arc<ClientSettings>>,
+    info: RwLock<Arc<Info>>,
+}
+
+impl ClientContext {
+    /// A context with these settings, whose clients are told `info`.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, settings: ClientSettings, info: Info) -> Self {
+        let (settings, info) = (RwLock::new(Arc::new(settings)), RwLock::new(Arc::new(info)));
+        Self {
+            broker,
+            settings,
+            info,
+        }
+    }
+
+    /// The settings in force for new connections.
+    #[must_use]
+    pub fn settings(&self) -> Arc<ClientSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other settings in force for new connections.
+    pub fn replace_settings(&self, settings: ClientSettings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// What clients are told, less what concerns one of them alone.
+    #[must_use]
+    pub fn info(&self) -> Arc<Info> {
+        Arc::clone(&self.info.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what clients are told from now on.
+    pub fn update_info(&self, change: impl FnOnce(&mut Info)) {
+        let mut info = self.info.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut info));
+    }
+
+    /// The INFO document for one client.
+    #[must_use]
+    pub fn info_for(&self, client: &Peer) -> Info {
+        let mut info = (*self.info()).clone();
+        let facts = client.facts();
+        info.client_id = facts.id;
+        info.client_ip.clone_from(&facts.ip);
+        info.nonce.clone_from(&facts.nonce);
+        info.auth_required = self.settings().authenticator.info_auth_required();
+        info
+    }
+}

@@ -110,10 +110,7 @@ impl Client {
         }
         self.permissions.clone_from(&login.permissions);
         self.peer.set_responses(login.permissions.clone());
-        let headers = self.settings.limits.headers && self.options.headers;
-        let wants_info = self.options.protocol >= PROTOCOL_ASYNC_INFO;
-        self.peer
-            .set_options(self.options.echo, headers, wants_info);
+        self.tell_peer();
         self.peer
             .set_label(&label(self.peer.facts(), &self.options, login));
     }

@@ -109,8 +109,7 @@ impl Client {
         }
         self.permissions.clone_from(&login.permissions);
         self.peer.set_responses(login.permissions.clone());
-        let headers = self.settings.limits.headers && self.options.headers;
-        self.peer.set_options(self.options.echo, headers);
+        self.tell_peer();
         self.peer
             .set_label(&label(self.peer.facts(), &self.options, login));
     }

@@ -226,11 +226,15 @@ impl Peer {
         self.wants_info.load(Ordering::Relaxed)
     }
 
+    /// Notes that it understands an INFO that comes later than the first.
+    pub fn accept_info(&self) {
+        self.wants_info.store(true, Ordering::Relaxed);
+    }
+
     /// Takes over what CONNECT said.
-    pub fn set_options(&self, echo: bool, headers: bool, wants_info: bool) {
+    pub fn set_options(&self, echo: bool, headers: bool) {
         self.echo.store(echo, Ordering::Relaxed);
         self.headers.store(headers, Ordering::Relaxed);
-        self.wants_info.store(wants_info, Ordering::Relaxed);
     }
 
     /// How logs call it.

@@ -196,6 +196,7 @@ impl Client {
         if self.connected && !self.first_pong_sent {
             self.first_pong_sent = true;
             if self.options.protocol >= PROTOCOL_ASYNC_INFO {
+                self.peer.accept_info();
                 let mut info = self.context.info_for(&self.peer);
                 info.connect_info = true;
                 self.account.name().clone_into(&mut info.remote_account);

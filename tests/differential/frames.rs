@@ -38,6 +38,9 @@ struct Message {
     body: Vec<u8>,
 }
 
+/// What nats-server says again when the message came in pieces.
+const REPEATED: &[u8] = b"-ERR 'Invalid Publish Subject'\r\n";
+
 /// The position of the subscription's name in a message's control line.
 const SID: usize = 2;
 
@@ -56,6 +59,9 @@ impl View {
             }
             frames.retain_mut(|frame| view.keep(frame, tolerance));
             sort_copies(&mut frames);
+            if tolerance.repeats {
+                frames.dedup_by(|a, b| a == b && *a == Frame::Other(REPEATED.to_vec()));
+            }
             let frames = frames.iter().map(Frame::bytes).collect();
             view.peers.push(PeerView {
                 name: peer.name.clone(),

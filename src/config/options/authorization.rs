@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::permissions::{self, Permissions, permissions};
 use super::read::{boolean, optional_secret, optional_text, seconds, set, table, text, text_list};
 use super::row::{About, Kind, Row, abouts, read_block, read_table};
-use super::users::{self, MISSING_PERMISSIONS, User, apply_default_permissions, public_key, users};
+use super::users::{self, User, apply_default_permissions, public_key, users};
 use super::{HIGH_AUTHENTICATION_TIMEOUT, Options};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::secret::Secret;
@@ -100,7 +100,6 @@ pub(crate) static AUTHORIZATION: &[Row<Authorization>] = &[
 .aliases(&["default_permission", "permissions"])
         .example(r#"{ publish: ">", subscribe: ">" }"#)
         .children(permissions::about)
-        .missing(MISSING_PERMISSIONS)
         .live()
         .store(|block, entry, problems| {
         block.default_permissions = permissions(entry, problems);

@@ -122,10 +122,7 @@ fn auth_rules(options: &Options) -> AuthRules {
         users.extend(account.users.iter().map(|user| user_rules(user, name)));
     }
     AuthRules {
-        authorization_block: block.user.is_some()
-            || block.password.is_some()
-            || block.token.is_some()
-            || block.users_defined,
+        authorization_block: block.written,
         user: block.user.clone(),
         password: block.password.as_ref().map(secret),
         token: block.token.as_ref().map(secret),

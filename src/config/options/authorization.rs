@@ -19,6 +19,8 @@ pub const DEFAULT_AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(2);
 /// the token, and then the single user, if they are set. With none of them everybody may connect.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Authorization {
+    /// Whether the block was written at all: then nobody comes in without credentials, whatever it holds.
+    pub written: bool,
     /// The single user.
     pub user: Option<String>,
     /// The single user's password, plain or as a bcrypt hash.
@@ -128,7 +130,10 @@ const fn option(key: &'static str, kind: Kind, default: &'static str) -> Row<Aut
 
 /// Reads the block `authorization` of the top level.
 pub(crate) fn store_authorization(options: &mut Options, entry: &Entry, problems: &mut Problems) {
-    let mut block = Authorization::default();
+    let mut block = Authorization {
+        written: true,
+        ..Authorization::default()
+    };
     read_block(AUTHORIZATION, &mut block, entry, problems);
     if let Value::Table(table) = &entry.node.value {
         refuse_mixtures(&block, table, problems);

@@ -34,7 +34,8 @@ pub(super) fn text(program: Program) -> String {
         text,
         "\nFlags take one dash or two, and their value behind a blank or '='.\n\
          Every option can be set in the configuration file, by an environment variable such as\n\
-         MIDGE_MAX_PAYLOAD, by -C max_payload=2MB and many by a flag; the later one wins.\n"
+         MIDGE_MAX_PAYLOAD, by -C max_payload=2MB and many by a flag; the later one wins.\n\
+         MIDGE_CONFIG names the file where no flag does.\n"
     );
     text
 }

@@ -62,6 +62,27 @@ pub fn load_unsupported(
     )
 }
 
+/// Takes any bytes for a configuration and does everything that is done to one, for fuzzing: it must
+/// return for all of them. Files are not opened, and variables have no values.
+pub fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = parse::parse_text(&text, "fuzz", &|_| None);
+    digest::digest(&parsed.table);
+    for everything_supported in [false, true] {
+        let mut problems = Problems {
+            everything_supported,
+            ..Problems::default()
+        };
+        let mut options = Options::default();
+        read_table(OPTIONS, &mut options, &parsed.table, &mut problems);
+        validate(&options, &parsed.table, &mut problems);
+        problems
+            .errors
+            .iter()
+            .for_each(|mistake| drop(mistake.to_string()));
+    }
+}
+
 fn load_with(
     layers: &Layers,
     environment: &Environment<'_>,
@@ -78,13 +99,18 @@ fn load_with(
     read_table(OPTIONS, &mut options, &tree, &mut problems);
     validate(&options, &tree, &mut problems);
     if problems.errors.is_empty() {
-        Ok(Loaded {
-            options,
-            warnings: problems.warnings,
-        })
-    } else {
-        Err(problems.errors)
+        let warnings = problems.warnings;
+        return Ok(Loaded { options, warnings });
     }
+    // What nats-server wants changed is told first, as it does.
+    let deprecated = problems
+        .warnings
+        .into_iter()
+        .filter(|w| w.gravity == Gravity::Deprecated);
+    Err(deprecated
+        .map(|warning| warning.diagnostic)
+        .chain(problems.errors)
+        .collect())
 }
 
 /// The tree of the file and its digest. Syntax mistakes are recorded; if nothing behind them can be

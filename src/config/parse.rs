@@ -1,6 +1,7 @@
 //! Blocks, lists, includes and variables: from the text of a file to a [`Table`].
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,10 +58,12 @@ pub fn parse_file(path: &Path, environment: &Environment<'_>) -> Parsed {
     }
 }
 
-/// Reads a configuration from a text; `file` is the name shown in mistakes, and includes are looked
-/// for in the working directory.
+/// Reads a configuration from a text; `file` is the name shown in mistakes. It cannot include files.
 pub fn parse_text(text: &str, file: &str, environment: &Environment<'_>) -> Parsed {
-    let mut shared = Shared::new(environment);
+    let mut shared = Shared {
+        includes: false,
+        ..Shared::new(environment)
+    };
     let table = shared.document(text, file, None);
     Parsed {
         table,
@@ -74,21 +77,27 @@ pub fn parse_text(text: &str, file: &str, environment: &Environment<'_>) -> Pars
 /// # Errors
 /// What is wrong with the text.
 pub fn parse_value(text: &str, environment: &Environment<'_>) -> Result<Value, String> {
-    let mut shared = Shared::new(environment);
+    let mut shared = Shared {
+        includes: false,
+        ..Shared::new(environment)
+    };
     shared.value_of_variable(text)
 }
 
-/// Reads a file whole.
+/// Reads a file whole; it may be a pipe.
 fn read(path: &Path) -> Result<String, String> {
-    let told = |error: &std::io::Error| format!("open {}: {}", path.display(), reason(error));
-    let length = std::fs::metadata(path).map_err(|error| told(&error))?.len();
-    if length > MAXIMUM_FILE_BYTES {
+    let told = |error: std::io::Error| format!("open {}: {}", path.display(), reason(&error));
+    let file = std::fs::File::open(path).map_err(told)?;
+    let mut bytes = Vec::new();
+    file.take(MAXIMUM_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(told)?;
+    if bytes.len() as u64 > MAXIMUM_FILE_BYTES {
         return Err(format!(
             "{} is longer than {MAXIMUM_FILE_BYTES} bytes",
             path.display()
         ));
     }
-    let bytes = std::fs::read(path).map_err(|error| told(&error))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text),
         Err(error) => {
@@ -130,6 +139,8 @@ struct Shared<'e> {
     environment: &'e Environment<'e>,
     mistakes: Vec<Diagnostic>,
     structure_intact: bool,
+    /// Whether files may be included.
+    includes: bool,
     /// The files being read, outermost first.
     files: Vec<PathBuf>,
     /// The environment variables being read, outermost first.
@@ -144,6 +155,7 @@ impl<'e> Shared<'e> {
             environment,
             mistakes: Vec::new(),
             structure_intact: true,
+            includes: true,
             files: Vec::new(),
             variables: Vec::new(),
             budget: MAXIMUM_VALUES,
@@ -164,8 +176,11 @@ impl<'e> Shared<'e> {
         reader.blocks.pop().unwrap_or_default().finish()
     }
 
-    /// Reads the value of an environment variable; no keys are in its scope.
+    /// Reads the value of an environment variable; no keys are in its scope, and its mistakes are its
+    /// own.
     fn value_of_variable(&mut self, text: &str) -> Result<Value, String> {
+        let before = self.mistakes.len();
+        let intact = std::mem::replace(&mut self.structure_intact, true);
         let mut reader = Reader {
             cursor: Cursor::new(text),
             file: "value".into(),
@@ -175,8 +190,13 @@ impl<'e> Shared<'e> {
             secret: false,
             shared: self,
         };
-        let value = reader.single_value().map_err(|fault| fault.message);
-        value.map(|node| node.value)
+        let value = reader.single_value();
+        self.structure_intact = intact;
+        let first = self.mistakes.drain(before..).next();
+        match (first, value) {
+            (Some(mistake), _) => Err(mistake.message),
+            (None, value) => value.map(|node| node.value).map_err(|fault| fault.message),
+        }
     }
 
     /// Takes a copy of a value from the budget.
@@ -592,9 +612,6 @@ impl Reader<'_, '_, '_> {
         if self.cursor.peek().is_some() {
             return Err(self.cursor.fault("more than one value"));
         }
-        if let Some(mistake) = self.shared.mistakes.pop() {
-            return Err(self.cursor.fault(mistake.message));
-        }
         node.ok_or_else(|| self.cursor.fault("no value"))
     }
 
@@ -668,6 +685,9 @@ impl Reader<'_, '_, '_> {
     }
 
     fn included(&mut self, name: &str) -> Result<Table, String> {
+        if !self.shared.includes {
+            return Err("only files can include files".to_owned());
+        }
         let path = self.folder.join(name);
         let identity = identity(&path);
         if self.shared.files.contains(&identity) {

@@ -8,9 +8,21 @@ pub struct Arguments<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Arguments<'a, N> {
-    /// Splits `line` at runs of spaces and tabs. `None` when there are more than `N` arguments.
+    /// Splits `line` at runs of spaces and tabs, as `PUB` and `HPUB` do: a CR inside the line belongs
+    /// to the argument it stands in. `None` when there are more than `N` arguments.
     #[must_use]
     pub fn split(line: &'a [u8]) -> Option<Self> {
+        Self::split_at(line, |byte| byte == b' ' || byte == b'\t')
+    }
+
+    /// Splits `line` at runs of spaces, tabs, CRs and LFs, as `SUB` and `UNSUB` do (oracle: `splitArg`).
+    /// `None` when there are more than `N` arguments.
+    #[must_use]
+    pub fn split_at_any_space(line: &'a [u8]) -> Option<Self> {
+        Self::split_at(line, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+    }
+
+    fn split_at(line: &'a [u8], is_blank: impl Fn(u8) -> bool) -> Option<Self> {
         let mut arguments = Self {
             list: [&[]; N],
             count: 0,
@@ -45,11 +57,6 @@ impl<'a, const N: usize> Arguments<'a, N> {
     }
 }
 
-/// What separates arguments. A CR inside a line belongs to the argument it stands in.
-fn is_blank(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
-}
-
 /// The largest number of digits that a size may have, leading zeros included (oracle: `parseSize`).
 const MAX_SIZE_DIGITS: usize = 9;
 
@@ -74,6 +81,12 @@ mod tests {
         let split = Arguments::<3>::split(b" \ta  b\tc ").unwrap();
         assert_eq!(split.as_slice(), [b"a", b"b", b"c"]);
         assert!(Arguments::<2>::split(b"a b c").is_none());
+        assert_eq!(
+            Arguments::<1>::split(b"a\rb").unwrap().as_slice(),
+            [b"a\rb"]
+        );
+        let split = Arguments::<2>::split_at_any_space(b"\r\na\rb\r").unwrap();
+        assert_eq!(split.as_slice(), [b"a", b"b"]);
         assert!(Arguments::<2>::split(b"").unwrap().as_slice().is_empty());
     }
 

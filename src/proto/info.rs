@@ -2,8 +2,9 @@
 //!
 //! Field names, their order and which are left out when empty are nats-server's (oracle 2.15.1).
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Formatter};
 
 /// The protocol level from which on clients understand an INFO that comes later.
 pub const PROTOCOL_ASYNC_INFO: i64 = 1;
@@ -169,8 +170,8 @@ impl Default for ConnectOptions {
 }
 
 /// Secrets never reach logs: only what identifies the client is shown.
-impl std::fmt::Debug for ConnectOptions {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ConnectOptions")
             .field("name", &self.name)
@@ -191,39 +192,12 @@ impl ConnectOptions {
     /// When the text is not one JSON object (or `null`) whose fields have the right types.
     pub fn merge(&mut self, json: &[u8]) -> Result<(), ConnectError> {
         let text = String::from_utf8_lossy(json);
-        match serde_json::from_str(&text).map_err(|_| ConnectError)? {
-            Value::Object(fields) => fields
-                .into_iter()
-                .try_for_each(|(name, value)| self.set(&name, value)),
-            Value::Null => Ok(()),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                Err(ConnectError)
-            }
+        if has_control_in_string(&text) {
+            return Err(ConnectError);
         }
-    }
-
-    fn set(&mut self, name: &str, value: Value) -> Result<(), ConnectError> {
-        match name.to_ascii_lowercase().as_str() {
-            "echo" => set_flag(&mut self.echo, &value),
-            "verbose" => set_flag(&mut self.verbose, &value),
-            "pedantic" => set_flag(&mut self.pedantic, &value),
-            "headers" => set_flag(&mut self.headers, &value),
-            "no_responders" => set_flag(&mut self.no_responders, &value),
-            "new_account" => set_flag(&mut self.new_account, &value),
-            "tls_required" => set_flag(&mut false, &value),
-            "protocol" => set_number(&mut self.protocol, &value),
-            "name" => set_text(&mut self.name, value),
-            "lang" => set_text(&mut self.lang, value),
-            "version" => set_text(&mut self.version, value),
-            "user" => set_text(&mut self.user, value),
-            "pass" => set_text(&mut self.pass, value),
-            "auth_token" => set_text(&mut self.auth_token, value),
-            "nkey" => set_text(&mut self.nkey, value),
-            "sig" => set_text(&mut self.sig, value),
-            "jwt" => set_text(&mut self.jwt, value),
-            "account" => set_text(&mut self.account, value),
-            _ => Ok(()),
-        }
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        let merged = reader.deserialize_any(Merge(self));
+        merged.and_then(|()| reader.end()).map_err(|_| ConnectError)
     }
 }
 
@@ -231,29 +205,118 @@ impl ConnectOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectError;
 
-fn set_flag(slot: &mut bool, value: &Value) -> Result<(), ConnectError> {
-    if !value.is_null() {
-        *slot = value.as_bool().ok_or(ConnectError)?;
-    }
-    Ok(())
-}
-
-fn set_number(slot: &mut i64, value: &Value) -> Result<(), ConnectError> {
-    if !value.is_null() {
-        *slot = value.as_i64().ok_or(ConnectError)?;
-    }
-    Ok(())
-}
-
-fn set_text(slot: &mut String, value: Value) -> Result<(), ConnectError> {
-    match value {
-        Value::String(text) => *slot = text,
-        Value::Null => {}
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            return Err(ConnectError);
+/// Whether a string of the JSON `text` holds a raw control character. The reader does not see to it
+/// where it allows lone surrogates.
+fn has_control_in_string(text: &str) -> bool {
+    let (mut inside, mut escaped) = (false, false);
+    text.bytes().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = inside,
+            b'"' => inside = !inside,
+            _ => {}
         }
+        inside && byte < b' '
+    })
+}
+
+/// Reads a CONNECT document field by field, so that unknown fields cost nothing however they look.
+struct Merge<'a>(&'a mut ConnectOptions);
+
+impl<'de> Visitor<'de> for Merge<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
     }
-    Ok(())
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(Text(name)) = fields.next_key()? {
+            self.0.read_field(&name, &mut fields)?;
+        }
+        Ok(())
+    }
+}
+
+impl ConnectOptions {
+    fn read_field<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        fields: &mut A,
+    ) -> Result<(), A::Error> {
+        // Go compares names by simple case folding, in which the long s is an s.
+        match name.to_lowercase().replace('\u{17f}', "s").as_str() {
+            "echo" => set(&mut self.echo, fields.next_value()?),
+            "verbose" => set(&mut self.verbose, fields.next_value()?),
+            "pedantic" => set(&mut self.pedantic, fields.next_value()?),
+            "headers" => set(&mut self.headers, fields.next_value()?),
+            "no_responders" => set(&mut self.no_responders, fields.next_value()?),
+            "new_account" => set(&mut self.new_account, fields.next_value()?),
+            "protocol" => set(&mut self.protocol, fields.next_value()?),
+            "name" => set_text(&mut self.name, fields.next_value()?),
+            "lang" => set_text(&mut self.lang, fields.next_value()?),
+            "version" => set_text(&mut self.version, fields.next_value()?),
+            "user" => set_text(&mut self.user, fields.next_value()?),
+            "pass" => set_text(&mut self.pass, fields.next_value()?),
+            "auth_token" => set_text(&mut self.auth_token, fields.next_value()?),
+            "nkey" => set_text(&mut self.nkey, fields.next_value()?),
+            "sig" => set_text(&mut self.sig, fields.next_value()?),
+            "jwt" => set_text(&mut self.jwt, fields.next_value()?),
+            "account" => set_text(&mut self.account, fields.next_value()?),
+            // Meant for other kinds of connection: checked, not used.
+            "tls_required" => set(&mut false, fields.next_value()?),
+            "proxy_sig" | "remote_account" => set_text(&mut String::new(), fields.next_value()?),
+            "import" | "export" => fields.next_value::<Option<SubjectLists>>().map(drop)?,
+            _ => fields.next_value::<IgnoredAny>().map(drop)?,
+        }
+        Ok(())
+    }
+}
+
+/// What a routed or leaf connection would be allowed to exchange.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "a client's are checked, not used")]
+struct SubjectLists {
+    allow: Option<Vec<Option<Text>>>,
+    deny: Option<Vec<Option<Text>>>,
+}
+
+/// A string in which lone surrogates are replaced, as Go's decoder does it.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+        Ok(Text(String::from_utf8_lossy(bytes).into_owned()))
+    }
+}
+
+/// A field that is `null` stays as it is.
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+fn set_text(slot: &mut String, value: Option<Text>) {
+    set(slot, value.map(|Text(text)| text));
 }
 
 #[cfg(test)]
@@ -270,6 +333,10 @@ mod tests {
         options.merge(b"{}").unwrap();
         options.merge(b"null").unwrap();
         assert_eq!(options.user, "u");
+        options
+            .merge(br#"{"verbo\u017fe":true,"lang":"a\ud800","x\udc00":[[1e999]],"import":{"deny":["a"]}}"#)
+            .unwrap();
+        assert!(options.verbose && options.lang.starts_with("a\u{fffd}"));
         for bad in [
             "",
             "[]",
@@ -278,6 +345,11 @@ mod tests {
             r#"{"protocol":1.5}"#,
             "{",
             r#"{"user":1}"#,
+            r#"{"echo":1,"echo":true}"#,
+            r#"{"import":{"allow":1}}"#,
+            r#"{"x":01}"#,
+            "{\"name\":\"a\tb\"}",
+            "{\"\\\"\n\":1}",
         ] {
             assert_eq!(options.merge(bad.as_bytes()), Err(ConnectError), "{bad}");
         }

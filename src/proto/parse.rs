@@ -316,7 +316,8 @@ fn parse_length<'a>(text: &'a [u8], verb: &'static str) -> Result<Size<'a>, Pars
 }
 
 fn parse_subscribe(line: &[u8]) -> Result<Op<'_>, ParseError> {
-    let arguments = Arguments::<3>::split(line).ok_or(ParseError::BadArguments("SUB"))?;
+    let arguments =
+        Arguments::<3>::split_at_any_space(line).ok_or(ParseError::BadArguments("SUB"))?;
     match *arguments.as_slice() {
         [filter, sid] => Ok(Op::Subscribe(Subscribe {
             filter,
@@ -333,7 +334,8 @@ fn parse_subscribe(line: &[u8]) -> Result<Op<'_>, ParseError> {
 }
 
 fn parse_unsubscribe(line: &[u8]) -> Result<Op<'_>, ParseError> {
-    let arguments = Arguments::<2>::split(line).ok_or(ParseError::BadArguments("UNSUB"))?;
+    let arguments =
+        Arguments::<2>::split_at_any_space(line).ok_or(ParseError::BadArguments("UNSUB"))?;
     let (sid, max) = match *arguments.as_slice() {
         [sid] => (sid, None),
         [sid, max] => (sid, parse_size(max).and_then(|max| u64::try_from(max).ok())),

@@ -231,7 +231,7 @@ impl<'a, 's, S> Branches<'a, 's, S> {
 impl<S> Node<S> {
     #[expect(
         clippy::vec_box,
-        reason = "the children are boxed already, and moving a box is cheaper"
+        reason = "the boxes exist already: only pointers move"
     )]
     fn take_children(&mut self, below: &mut Vec<Box<Self>>) {
         below.extend(self.star.take());

@@ -4,6 +4,8 @@
 //! cache. Without it these tests say so and are skipped; with `CI=true` they fail.
 
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod logins;
 #[cfg(test)]
 mod permissions;

@@ -161,6 +161,12 @@ impl Connection {
         }
     }
 
+    /// The socket, behind the INFO that was read.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        assert!(self.reader.buffer().is_empty());
+        self.reader.into_inner()
+    }
+
     /// Everything up to the close.
     pub(crate) fn drain(&mut self) -> String {
         let mut bytes = Vec::new();

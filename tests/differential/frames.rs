@@ -38,6 +38,9 @@ struct Message {
     body: Vec<u8>,
 }
 
+/// What nats-server says again when the message came in pieces.
+const REPEATED: &[u8] = b"-ERR 'Invalid Publish Subject'\r\n";
+
 /// The position of the subscription's name in a message's control line.
 const SID: usize = 2;
 
@@ -56,6 +59,9 @@ impl View {
             }
             frames.retain_mut(|frame| view.keep(frame, tolerance));
             sort_copies(&mut frames);
+            if tolerance.repeats {
+                frames.dedup_by(|a, b| a == b && *a == Frame::Other(REPEATED.to_vec()));
+            }
             let frames = frames.iter().map(Frame::bytes).collect();
             view.peers.push(PeerView {
                 name: peer.name.clone(),
@@ -160,19 +166,18 @@ fn sort_copies(frames: &mut [Frame]) {
     }
 }
 
+/// Fields of INFO whose values belong to one server, one build or one connection.
+const MASKED: [&str; 6] = ["server_id", "go", "nonce", "xkey", "port", "client_id"];
+
 /// Replaces what differs from server to server and from run to run in an INFO line.
 fn mask_info(line: &[u8]) -> Vec<u8> {
     let mut text = String::from_utf8_lossy(line).into_owned();
     let id = value_of(&text, "server_id").map(|range| text[range].to_owned());
-    for field in [
-        "server_id",
-        "git_commit",
-        "go",
-        "nonce",
-        "xkey",
-        "port",
-        "client_id",
-    ] {
+    // nats-server leaves it out when it was built outside its repository.
+    if let Some(range) = value_of(&text, "git_commit") {
+        text.replace_range(range.start - "\"git_commit\":".len()..range.end + 1, "");
+    }
+    for field in MASKED {
         if let Some(range) = value_of(&text, field) {
             let quoted = text[range.clone()].starts_with('"');
             text.replace_range(range, if quoted { "\"*\"" } else { "*" });
@@ -303,7 +308,7 @@ fn copies_are_sorted_but_different_messages_keep_their_order() {
 
 #[test]
 fn info_keeps_its_fields_and_their_order() {
-    let line = br#"INFO {"server_id":"NA","server_name":"NA","version":"2.15.1","port":1234,"client_id":5} "#;
+    let line = br#"INFO {"server_id":"NA","server_name":"NA","version":"2.15.1","git_commit":"a","port":1234,"client_id":5} "#;
     let masked = String::from_utf8(mask_info(line)).unwrap();
     let expected = r#"INFO {"server_id":"*","server_name":<server_id>,"version":"2.15.1","port":*,"client_id":*} "#;
     assert_eq!(masked, expected);

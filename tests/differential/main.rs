@@ -6,7 +6,9 @@
 //!   fail when `CI` is `true`.
 //! - `MIDGE_BINARY`: the server under test instead of this crate's. Naming the nats-server itself
 //!   shows that the comparison finds nothing where nothing is.
-//! - `MIDGE_CONVERSATION`: only the written conversations with this text in their title.
+//! - `MIDGE_CONVERSATION`: only the written conversations with one of these texts, separated by
+//!   commas, in their title or file name.
+//! - `MIDGE_DIFFERENCES`: how many differences are shown.
 //! - `MIDGE_SEED`: only the generated conversation of this seed.
 //! - `MIDGE_DIFFERENTIAL_SECONDS`: how long conversations are generated.
 

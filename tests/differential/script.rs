@@ -28,7 +28,8 @@
 //! Between title and steps a conversation may say how answers are compared:
 //! `alone` (servers of its own), `keepalive` (the server's PINGs count), `group 1 2`
 //! (who of these subscriptions gets a message is left open), `unanswered` (503 may go to any of
-//! the peer's equal subscriptions), `loosely b` (of b only the close is compared).
+//! the peer's equal subscriptions), `repeats` (the complaint about a pedantic client's subject
+//! counts once however often it is repeated), `loosely b` (of b only the close is compared).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,6 +60,8 @@ pub(crate) struct Tolerance {
     pub(crate) keepalive: bool,
     /// A no-responders status may carry any subscription of its peer.
     pub(crate) unanswered: bool,
+    /// nats-server complains about a subject again when the message came in pieces.
+    pub(crate) repeats: bool,
     /// Subscriptions among which the server chooses freely.
     pub(crate) groups: Vec<Vec<String>>,
     /// Peers of which only the close is compared.
@@ -244,6 +247,7 @@ fn read_line(line: &str, conversation: &mut Conversation) -> Result<(), String> 
         ["alone"] => tolerance.alone = true,
         ["keepalive"] => tolerance.keepalive = true,
         ["unanswered"] => tolerance.unanswered = true,
+        ["repeats"] => tolerance.repeats = true,
         ["group", sids @ ..] => tolerance.groups.push(owned(sids)),
         ["loosely", peers @ ..] => tolerance.loosely.extend(owned(peers)),
         _ => conversation.steps.push(read_step(line, &words)?),
@@ -319,6 +323,7 @@ impl fmt::Display for Conversation {
             (tolerance.alone, "alone"),
             (tolerance.keepalive, "keepalive"),
             (tolerance.unanswered, "unanswered"),
+            (tolerance.repeats, "repeats"),
         ];
         for (_, word) in flags.iter().filter(|(set, _)| *set) {
             writeln!(formatter, "{word}")?;

@@ -1,6 +1,6 @@
 //! The tests: all written conversations, and generated ones for a while.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::env;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -41,7 +41,7 @@ fn written_conversations() {
     let wanted = env::var("MIDGE_CONVERSATION").unwrap_or_default();
     let chosen: Vec<Conversation> = conversations
         .into_iter()
-        .filter(|conversation| conversation.title.contains(&wanted))
+        .filter(|conversation| is_wanted(conversation, &wanted))
         .collect();
     let Some(programs) = programs("written_conversations") else {
         return;
@@ -54,11 +54,22 @@ fn written_conversations() {
     if wanted.is_empty() && !programs.are_the_same() {
         report.complain_about_unused_entries();
     }
-    say(&format!(
-        "{} written conversations compared",
-        verdicts.len()
-    ));
+    let (compared, unsupported) = (verdicts.len() - report.unsupported, report.unsupported);
+    say(&format!("{compared} written conversations compared"));
+    if unsupported > 0 {
+        let options = known::unsupported().join(", ");
+        say(&format!(
+            "skipped: {unsupported} written conversations that need {options}"
+        ));
+    }
     report.finish();
+}
+
+/// Whether the title or the file of `conversation` holds one of the `wanted` texts, if there are any.
+fn is_wanted(conversation: &Conversation, wanted: &str) -> bool {
+    let holds =
+        |text: &str| conversation.title.contains(text) || conversation.origin.contains(text);
+    wanted.is_empty() || wanted.split(',').any(holds)
 }
 
 #[test]
@@ -97,7 +108,7 @@ fn generated_conversations() {
 #[test]
 fn every_known_difference_names_a_conversation() {
     let conversations = written();
-    for entry in known::entries() {
+    for entry in known::differences() {
         let found = conversations
             .iter()
             .any(|conversation| known::explains(&entry, &conversation.title));
@@ -159,6 +170,12 @@ fn programs(test: &str) -> Option<Programs> {
     Some(Programs { reference, tested })
 }
 
+fn reported() -> usize {
+    env::var("MIDGE_DIFFERENCES")
+        .ok()
+        .map_or(REPORTED, |text| text.parse().unwrap())
+}
+
 fn generating() -> Duration {
     let in_ci = env::var("CI").as_deref() == Ok("true");
     let seconds = env::var("MIDGE_DIFFERENTIAL_SECONDS")
@@ -216,11 +233,13 @@ fn compare_written(programs: &Programs, pairs: &mut Pairs, conversation: &Conver
     if !conversation.tolerance.alone {
         let pair = match started(programs, pairs, conversation) {
             Ok(pair) => pair,
-            Err(why) => return Verdict::Broken(why),
+            Err(verdict) => return verdict,
         };
         match pair.compare(conversation, WRITTEN) {
             Verdict::Different(_) => {}
-            verdict => return verdict,
+            verdict @ (Verdict::Same | Verdict::Unsupported(_) | Verdict::Broken(_)) => {
+                return verdict;
+            }
         }
         pairs.remove(&conversation.configuration);
     }
@@ -230,7 +249,7 @@ fn compare_written(programs: &Programs, pairs: &mut Pairs, conversation: &Conver
 fn compare_sharing(programs: &Programs, pairs: &mut Pairs, conversation: &Conversation) -> Verdict {
     let verdict = match started(programs, pairs, conversation) {
         Ok(pair) => pair.compare(conversation, GENERATED),
-        Err(why) => return Verdict::Broken(why),
+        Err(verdict) => return verdict,
     };
     if verdict != Verdict::Same {
         pairs.remove(&conversation.configuration);
@@ -243,7 +262,7 @@ fn started<'a>(
     programs: &Programs,
     pairs: &'a mut Pairs,
     conversation: &Conversation,
-) -> Result<&'a mut Pair, String> {
+) -> Result<&'a mut Pair, Verdict> {
     let configuration = &conversation.configuration;
     if !pairs.contains_key(configuration) {
         pairs.insert(configuration.clone(), Pair::start(programs, configuration)?);
@@ -258,10 +277,14 @@ fn judge_generated(programs: &Programs, conversation: &Conversation) {
     if verdict == Verdict::Same {
         return;
     }
-    let shortest = generate::minimise(conversation, |part| compare(part) != Verdict::Same);
-    let verdict = match compare(&shortest) {
-        Verdict::Same => verdict,
-        again => again,
+    let shortest = generate::minimise(conversation, |part| {
+        matches!(compare(part), Verdict::Different(_))
+    });
+    let again = compare(&shortest);
+    let verdict = if again == Verdict::Same {
+        verdict
+    } else {
+        again
     };
     panic!(
         "{shortest}\n{}\nagain with MIDGE_SEED={}",
@@ -270,10 +293,11 @@ fn judge_generated(programs: &Programs, conversation: &Conversation) {
     );
 }
 
-fn explain(verdict: &Verdict) -> &str {
+fn explain(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Same => "the difference did not come again",
-        Verdict::Different(text) | Verdict::Broken(text) => text,
+        Verdict::Same => "the difference did not come again".into(),
+        Verdict::Different(text) | Verdict::Broken(text) => text.clone(),
+        Verdict::Unsupported(options) => format!("not supported: {options:?}"),
     }
 }
 
@@ -281,39 +305,51 @@ fn explain(verdict: &Verdict) -> &str {
 #[derive(Default)]
 struct Report {
     complaints: Vec<String>,
-    used: Vec<String>,
+    /// Entries of the document that were of use.
+    used: BTreeSet<String>,
+    /// Conversations that need an option that is not supported yet.
+    unsupported: usize,
 }
 
 impl Report {
     fn take(&mut self, programs: &Programs, conversation: &Conversation, verdict: &Verdict) {
-        let entry = known::entries()
-            .into_iter()
-            .find(|entry| known::explains(entry, &conversation.title));
-        match (verdict, entry) {
-            (Verdict::Same, _) => {}
-            (Verdict::Different(_), Some(entry)) if !programs.are_the_same() => {
-                self.used.push(entry)
+        let explained = |entry: &String| known::explains(entry, &conversation.title);
+        match verdict {
+            Verdict::Same => return,
+            Verdict::Different(_) if !programs.are_the_same() => {
+                if let Some(entry) = known::differences().into_iter().find(explained) {
+                    self.used.insert(entry);
+                    return;
+                }
             }
-            (Verdict::Different(text) | Verdict::Broken(text), _) => {
-                self.complaints
-                    .push(format!("{}\n{conversation}\n{text}", conversation.origin));
+            Verdict::Unsupported(options) => {
+                let listed = known::unsupported();
+                if options.iter().all(|option| listed.contains(option)) {
+                    self.unsupported += 1;
+                    self.used.extend(options.iter().cloned());
+                    return;
+                }
             }
+            Verdict::Different(_) | Verdict::Broken(_) => {}
         }
+        let (origin, text) = (&conversation.origin, explain(verdict));
+        self.complaints
+            .push(format!("{origin}\n{conversation}\n{text}"));
     }
 
     fn complain_about_unused_entries(&mut self) {
-        for entry in known::entries() {
+        for entry in known::differences().into_iter().chain(known::unsupported()) {
             if !self.used.contains(&entry) {
-                self.complaints.push(format!(
-                    "{entry:?} no longer differs: remove it from docs/compatibility.md"
-                ));
+                let complaint =
+                    format!("{entry:?} is no longer true: remove it from docs/compatibility.md");
+                self.complaints.push(complaint);
             }
         }
     }
 
     fn finish(self) {
         let count = self.complaints.len();
-        let shown = self.complaints[..count.min(REPORTED)].join("\n----\n");
+        let shown = self.complaints[..count.min(reported())].join("\n----\n");
         assert!(count == 0, "{count} differences\n{shown}");
     }
 }

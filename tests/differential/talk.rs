@@ -19,6 +19,8 @@ pub(crate) struct Patience {
     pub(crate) quiet: Duration,
     /// For the answers of the reference to appear.
     pub(crate) catch_up: Duration,
+    /// Whatever is awaited must come.
+    pub(crate) is_strict: bool,
 }
 
 /// Between the writes of a text that is cut in pieces, so that the server reads them apart.
@@ -152,7 +154,9 @@ impl Talk<'_> {
             let (stream, ears) = (stream.try_clone().ok()?, Arc::clone(&self.ears));
             Some(thread::spawn(move || listen(stream, &ears, index)))
         });
-        self.ears.lock()[index].closed = listener.is_none();
+        if listener.is_none() {
+            self.ears.lock()[index].closed = true;
+        }
         self.peers.push(Peer {
             name: name.into(),
             stream,

@@ -529,7 +529,10 @@ fn subscriber_outlives_the_server() {
         return;
     };
     let subscriber = tool.listen(&["sub", "kept.>", "--count", "3"], "kept.before");
-    for how in [Stop::Gracefully, Stop::Abruptly] {
+    for (how, shown) in [(Stop::Gracefully, 1), (Stop::Abruptly, 2)] {
+        // A server that is killed takes along what it has accepted and not delivered yet.
+        let delivered = poll_until(COMMAND_DEADLINE, || subscriber.received() == shown);
+        assert!(delivered, "{}", subscriber.text());
         tool.server.restart(how).expect("the server is there again");
         wait_for_interest(&tool.server, "kept.again");
     }

@@ -1,9 +1,14 @@
 //! One test for each client library: its program against servers of its own.
 
 use std::process::Command;
+use std::time::Duration;
 
 use crate::checks::{C, EVERY_CLIENT, NODE, PYTHON, RUST};
 use crate::peer::{installed, peers, run};
+use crate::process::capture;
+
+/// Time for compiling a client's program with all it depends on.
+const BUILD_DEADLINE: Duration = Duration::from_secs(540);
 
 /// The checks of every client and those of one.
 fn with(extra: &[&'static str]) -> Vec<&'static str> {
@@ -75,12 +80,6 @@ fn async_nats() {
 
 /// Builds a program and fails with the compiler's words when that does not work.
 fn build(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let (status, text) = capture(command, BUILD_DEADLINE);
+    assert!(status.success(), "{command:?}\n{text}");
 }

@@ -22,3 +22,4 @@ mod peer;
 mod probe;
 mod process;
 mod server;
+mod suite;

@@ -1,6 +1,7 @@
 //! Waiting for processes and conditions, always with a deadline.
 
-use std::process::{Child, ExitStatus};
+use std::fs::{self, File};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Pause between two looks at a condition that nothing announces.
@@ -28,4 +29,31 @@ pub(crate) fn wait_for_exit(child: &mut Child, deadline: Duration) -> Option<Exi
         status.is_some()
     });
     status
+}
+
+/// Runs a command to its end; returns its status and all that it printed.
+///
+/// # Panics
+/// When it still runs at the deadline; it is killed then.
+pub(crate) fn capture(command: &mut Command, deadline: Duration) -> (ExitStatus, String) {
+    let file = tempfile::NamedTempFile::new().expect("a file for the output");
+    let output = || {
+        File::options()
+            .append(true)
+            .open(file.path())
+            .expect("the file opens")
+    };
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(output())
+        .stderr(output())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let status = wait_for_exit(&mut child, deadline);
+    drop(child.kill());
+    drop(child.wait());
+    let text = fs::read(file.path()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let status = status.unwrap_or_else(|| panic!("{command:?} does not end:\n{text}"));
+    (status, text)
 }

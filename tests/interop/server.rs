@@ -147,7 +147,7 @@ impl Drop for Server {
 }
 
 /// The program to test: Midge of this build, unless `MIDGE_BINARY` names another one.
-fn binary() -> OsString {
+pub(crate) fn binary() -> OsString {
     std::env::var_os("MIDGE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_midge").into())
 }
 

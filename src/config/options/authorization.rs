@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::permissions::{self, Permissions, permissions};
-use super::read::{boolean, optional_secret, optional_text, seconds, set, text, text_list};
+use super::read::{boolean, optional_secret, optional_text, seconds, set, table, text, text_list};
 use super::row::{About, Kind, Row, abouts, read_block, read_table};
-use super::users::{self, MISSING_PERMISSIONS, User, apply_default_permissions, public_key, users};
+use super::users::{self, User, apply_default_permissions, public_key, users};
 use super::{HIGH_AUTHENTICATION_TIMEOUT, Options};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::secret::Secret;
@@ -69,7 +69,7 @@ pub(crate) static AUTHORIZATION: &[Row<Authorization>] = &[
         .document("Password that every client must give, plain or as a bcrypt hash.")
 .aliases(&["pass"])
         .flags(&["pass"], "<password>")
-        .example("change me")
+        .example("change-me")
         .live()
         .store(|block, entry, problems| {
         set(&mut block.password, optional_secret(entry, problems));
@@ -77,7 +77,7 @@ pub(crate) static AUTHORIZATION: &[Row<Authorization>] = &[
     option("token", Kind::Secret, "")
         .document("Token that every client must give, plain or as a bcrypt hash.")
 .flags(&["auth"], "<token>")
-        .example("change me")
+        .example("change-me")
         .live()
         .store(|block, entry, problems| {
         set(&mut block.token, optional_secret(entry, problems));
@@ -88,7 +88,7 @@ pub(crate) static AUTHORIZATION: &[Row<Authorization>] = &[
         .store(store_timeout),
     option("users", Kind::Blocks, "")
         .document("Users that may connect, each with a name and a password.")
-.example(r#"[ { user: alice, password: "change me" } ]"#)
+.example(r#"[ { user: alice, password: change-me } ]"#)
         .children(users::about)
         .live()
         .store(|block, entry, problems| {
@@ -100,7 +100,6 @@ pub(crate) static AUTHORIZATION: &[Row<Authorization>] = &[
 .aliases(&["default_permission", "permissions"])
         .example(r#"{ publish: ">", subscribe: ">" }"#)
         .children(permissions::about)
-        .missing(MISSING_PERMISSIONS)
         .live()
         .store(|block, entry, problems| {
         block.default_permissions = permissions(entry, problems);
@@ -138,24 +137,62 @@ pub(crate) fn store_authorization(options: &mut Options, entry: &Entry, problems
     options.authorization = block;
 }
 
-/// Reads the block `authorization` of links to other servers, which has one user and no token.
+/// The options of the block `authorization` of links to other servers.
+pub(crate) static LINK: &[Row<Authorization>] = &[
+    option("user", Kind::Text, "")
+        .document("User name that other servers must give.")
+        .aliases(&["username"])
+        .example("route")
+        .live()
+        .store(|block, entry, problems| set(&mut block.user, optional_text(entry, problems))),
+    option("password", Kind::Secret, "")
+        .document("Password that other servers must give.")
+        .aliases(&["pass"])
+        .example("change-me")
+        .live()
+        .store(|block, entry, problems| set(&mut block.password, optional_secret(entry, problems))),
+    option("timeout", Kind::Seconds, "2")
+        .document("Time another server has to authenticate.")
+        .live()
+        .store(store_timeout),
+    option("default_permissions", Kind::Block, "")
+        .document("Deprecated: set permissions outside of this block.")
+        .aliases(&["default_permission", "permissions"])
+        .example("{ import: \">\", export: \">\" }")
+        .children(permissions::about)
+        .live()
+        .store(|block, entry, problems| block.default_permissions = permissions(entry, problems)),
+];
+
+/// Reads the block `authorization` of links to other servers, which have one user and no token.
 pub(crate) fn read_link_authorization(
     entry: &Entry,
     what: &str,
     problems: &mut Problems,
 ) -> Option<Authorization> {
-    let mut block = Authorization::default();
-    read_block(AUTHORIZATION, &mut block, entry, problems);
     let refused = [
-        (block.users_defined, "does not allow multiple users"),
-        (block.token.is_some(), "does not support tokens"),
-        (block.auth_callout.is_some(), "does not support callouts"),
+        (&["users"][..], "does not allow multiple users"),
+        (&["token"], "does not support tokens"),
+        (&["auth_callout", "auth_hook"], "does not support callouts"),
+        (&["proxy_required"], "does not support proxies"),
     ];
-    for (_, mistake) in refused.iter().filter(|(given, _)| *given) {
-        let message = format!("{what} authorization {mistake}");
-        problems.error(Diagnostic::new(entry.place(), message));
+    let mut known = table(entry, problems)?.clone();
+    for (keys, mistake) in refused {
+        let is_refused = |entry: &Entry| keys.iter().any(|key| entry.key.eq_ignore_ascii_case(key));
+        for entry in known.entries.iter().filter(|entry| is_refused(entry)) {
+            let message = format!("{what} authorization {mistake}");
+            problems.error(Diagnostic::new(entry.place(), message));
+        }
+        known.entries.retain(|entry| !is_refused(entry));
     }
-    (!refused.iter().any(|(given, _)| *given)).then_some(block)
+    let mut block = Authorization::default();
+    read_table(LINK, &mut block, &known, problems);
+    Some(block)
+}
+
+/// What there is to say about the options of the block of links.
+pub(crate) fn about_link() -> Vec<&'static About> {
+    abouts(LINK)
 }
 
 fn store_timeout(block: &mut Authorization, entry: &Entry, problems: &mut Problems) {
@@ -206,7 +243,7 @@ pub(crate) static AUTH_CALLOUT: &[Row<AuthCallout>] = &[
         .store(|block, entry, problems| {
             set(&mut block.issuer, public_key(entry, 'A', problems));
         }),
-    of_callout("account", Kind::Text, "$G")
+    of_callout("account", Kind::Text, "\"$G\"")
         .document("Account that the service is in.")
         .aliases(&["acc"])
         .store(|block, entry, problems| {
@@ -244,7 +281,7 @@ fn auth_callout(entry: &Entry, problems: &mut Problems) -> Option<AuthCallout> {
         account: "$G".to_owned(),
         ..AuthCallout::default()
     };
-    let table = super::read::table(entry, problems)?;
+    let table = table(entry, problems)?;
     read_table(AUTH_CALLOUT, &mut block, table, problems);
     if problems.errors.len() == before {
         let missing = match (block.issuer.is_empty(), block.auth_users.is_empty()) {

@@ -153,8 +153,8 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
         .store(|d, e, p| set(&mut d.routes, routes(e, p))),
     option("authorization", Kind::Block, "")
         .document("User and password that other servers must give.")
-        .example("{ user: route, password: \"change me\" }")
-        .children(authorization::about)
+        .example("{ user: route, password: change-me }")
+        .children(authorization::about_link)
         .live()
         .store(store_authorization),
     option("permissions", Kind::Block, "")

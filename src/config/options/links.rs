@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::accounts::{Account, Export, Import, Sharing};
 use crate::config::diagnostic::{Diagnostic, Problems};
+use crate::config::subjects;
 
 /// Accounts that a cycle is looked for through, as in nats-server.
 const MAXIMUM_CYCLE_DEPTH: usize = 1024;
@@ -18,6 +19,7 @@ pub(crate) fn check(accounts: &[Account], problems: &mut Problems) {
     for account in accounts {
         for export in &account.exports {
             check_export(export, &by_name, problems);
+            check_latency(account, export, problems);
         }
         for import in &account.imports {
             check_import(account, import, &by_name, problems);
@@ -33,6 +35,21 @@ fn check_export(export: &Export, by_name: &HashMap<&str, &Account>, problems: &m
             export.sharing.word()
         );
         problems.error(Diagnostic::new(&export.place, message));
+    }
+}
+
+/// Reports of a service's latency go to one subject, and not to a service of the same account.
+fn check_latency(account: &Account, export: &Export, problems: &mut Problems) {
+    let Some(latency) = &export.latency else {
+        return;
+    };
+    let loops = account.exports.iter().any(|other| {
+        other.sharing == Sharing::Service && is_subset(&latency.subject, &other.subject)
+    });
+    if !subjects::is_literal(&latency.subject) || loops {
+        let message = format!("latency of {:?}: invalid publish subject", export.subject);
+        let fix = "name a subject without wildcards that is no service of this account";
+        problems.error(Diagnostic::new(&export.place, message).fix(fix));
     }
 }
 
@@ -62,7 +79,7 @@ fn check_import(
     };
     let cycle = subjects.iter().any(|subject| {
         let mut visited = HashSet::from([account.name.as_str()]);
-        forms_cycle(exporter, import.sharing, subject, by_name, &mut visited)
+        forms_cycle(exporter, import, subject, by_name, &mut visited)
     });
     if cycle {
         let message = format!("{word} import {:?} forms a cycle", import.subject);
@@ -118,9 +135,10 @@ fn local_subject(import: &Import) -> String {
 }
 
 /// Whether `subject`, followed from `account` along its imports, gets to an account in `visited`.
+/// The import that it comes from, `origin`, is left out: an account may import from itself.
 fn forms_cycle<'a>(
     account: &'a Account,
-    sharing: Sharing,
+    origin: &Import,
     subject: &str,
     by_name: &HashMap<&'a str, &'a Account>,
     visited: &mut HashSet<&'a str>,
@@ -128,14 +146,15 @@ fn forms_cycle<'a>(
     let exported =
         |export: &Export| export.sharing == Sharing::Stream && is_subset(subject, &export.subject);
     // What an account does not export flows no further.
+    let sharing = origin.sharing;
     if sharing == Sharing::Stream && !account.exports.iter().any(exported) {
         return false;
     }
-    for import in account
+    let others = account
         .imports
         .iter()
-        .filter(|import| import.sharing == sharing)
-    {
+        .filter(|import| import.sharing == sharing && !std::ptr::eq(*import, origin));
+    for import in others {
         let local = local_subject(import);
         let arrives = match sharing {
             Sharing::Service => &import.subject,
@@ -156,7 +175,7 @@ fn forms_cycle<'a>(
         } else {
             subject
         };
-        if forms_cycle(next, sharing, narrowed, by_name, visited) {
+        if forms_cycle(next, origin, narrowed, by_name, visited) {
             return true;
         }
     }

@@ -44,9 +44,11 @@ pub(crate) static DESTINATION: &[Row<DestinationDraft>] = &[
     of_destination("destination", Kind::Text, "")
         .document("The subject messages go to.")
         .aliases(&["dest"])
+        .example("processed.$1")
         .store(|d, e, p| set(&mut d.subject, optional_text(e, p))),
     of_destination("weight", Kind::Mixed, "")
         .document("How many of a hundred messages: a number or a percentage.")
+        .example("\"50%\"")
         .store(|d, e, p| {
             d.weight = percentage(&e.node);
             if d.weight.is_none() {
@@ -56,6 +58,7 @@ pub(crate) static DESTINATION: &[Row<DestinationDraft>] = &[
         }),
     of_destination("cluster", Kind::Text, "")
         .document("Only in the cluster of this name.")
+        .example("cluster-1")
         .store(|d, e, p| set(&mut d.cluster, optional_text(e, p))),
 ];
 

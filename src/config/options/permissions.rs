@@ -69,7 +69,7 @@ pub(crate) static PERMISSIONS: &[Row<Permissions>] = &[
              a block with allow and deny.",
         )
         .aliases(&["sub", "export"])
-        .example(r#"{ allow: [ "orders.>", "jobs workers" ] }"#)
+        .example(r#"{ allow: [ "orders.>", "jobs" ] }"#)
         .children(|| abouts(SUBJECTS))
         .store(|block, entry, problems| {
             block.subscribe = subject_permission(entry, true, problems);

@@ -16,6 +16,14 @@ use crate::config::value::Entry;
 const I32: i64 = i32::MAX as i64;
 /// The largest number of the options that are kept in 32 bits here.
 const U32: i64 = u32::MAX as i64;
+const MONITORING_MISSING: &str = "monitoring over HTTP is not built yet";
+const NO_JETSTREAM: &str =
+    "storing messages (JetStream) is not built yet; start without it, or use nats-server";
+const NO_OPERATORS: &str = "accounts signed by an operator (JWT) are not built yet";
+const NO_PROFILES: &str = "profiles are taken with perf, not over HTTP";
+const NO_PROXIES: &str = "trusted proxies are not built yet";
+const NO_TLS: &str = "TLS is not built yet; put a TLS proxy in front, or use nats-server";
+const ONLY_NATS: &str = "clients speak the NATS protocol over TCP only in this version";
 const NO_OTHER_SERVERS: &str = "this version runs on one node and connects to no other servers";
 
 /// Every option of the top level.
@@ -168,13 +176,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["logfile_size_limit"])
         .flags(&["log_size_limit"], "<bytes>")
         .section(Section::Logging)
-        .live()
         .store(|o, e, p| set(&mut o.log.size_limit, unlimited_unless_positive(e, p))),
     option("log_max_num", Kind::Integer, "0")
         .document("Renamed log files to keep; 0 keeps all.")
         .aliases(&["logfile_max_num"])
         .section(Section::Logging)
-        .live()
         .store(|o, e, p| set(&mut o.log.max_files, unlimited_unless_positive(e, p))),
     option("syslog", Kind::Boolean, "false")
         .document("Log to the system's syslog.")
@@ -278,8 +284,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         "default",
     )
     .document(
-        "What follows when a write takes longer: close the connection, or retry as long \
-             as bytes get through; by default clients are closed.",
+        "What follows when a write takes longer: close, or retry; by default clients are closed.",
     )
     .section(Section::Limits)
     .store(|o, e, p| {
@@ -328,21 +333,18 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("User that clients without credentials become.")
         .example("guest")
         .section(Section::Authorization)
-        .missing("clients without credentials cannot be given a user yet")
         .store(|o, e, p| set(&mut o.no_auth_user, optional_text(e, p))),
     option("accounts", Kind::Mixed, "")
         .document("Accounts, each a subject space with its own users, exports and imports.")
-        .example(r#"{ APP: { users: [ { user: app, password: "change me" } ] } }"#)
+        .example(r#"{ APP: { users: [ { user: app, password: change-me } ] } }"#)
         .children(super::accounts::about)
         .section(Section::Authorization)
-        .missing("all clients share one account in this version")
         .live()
         .store(super::accounts::store_accounts),
-    option("system_account", Kind::Text, "$SYS")
+    option("system_account", Kind::Text, "\"$SYS\"")
         .document("Account for the server's own subjects.")
         .aliases(&["system"])
         .section(Section::Authorization)
-        .missing("all clients share one account in this version")
         .store(|o, e, p| set(&mut o.system_account, optional_text(e, p))),
     option("no_system_account", Kind::Boolean, "false")
         .document("Have no system account.")
@@ -362,7 +364,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("TLS for clients.")
         .children(super::tls::about)
         .section(Section::Tls)
-        .missing("TLS is not built yet; put a TLS proxy in front, or use nats-server")
+        .missing(NO_TLS)
         .live()
         .store(|o, e, p| {
             o.tls = super::tls::tls(e, super::tls::Listener::Clients, p);
@@ -370,7 +372,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("allow_non_tls", Kind::Boolean, "false")
         .document("Take clients without TLS as well, when TLS is configured.")
         .section(Section::Tls)
-        .missing("TLS is not built yet")
+        .missing(NO_TLS)
         .store(|o, e, p| set(&mut o.allow_non_tls, boolean(e, p))),
     // Monitoring
     option("http", Kind::Address, "")
@@ -444,9 +446,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Store messages: true, or a block with limits.")
         .flags(&["js", "jetstream"], "")
         .section(Section::JetStream)
-        .missing(
-            "storing messages (JetStream) is not built yet; start without it, or use nats-server",
-        ),
+        .missing(NO_JETSTREAM),
     option("store_dir", Kind::Path, "")
         .document("Folder for stored messages.")
         .aliases(&["storedir"])
@@ -457,80 +457,104 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .store(|o, e, p| set(&mut o.store_dir, optional_path(e, p))),
     absent(
         "default_js_domain",
-        "storing messages (JetStream) is not built yet",
+        "Domain of stored messages for each account.",
     )
-    .section(Section::JetStream),
+    .example("{ APP: hub }")
+    .section(Section::JetStream)
+    .missing(NO_JETSTREAM),
     // Other
     option("disable_sublist_cache", Kind::Boolean, "false")
         .document("Do without nats-server's cache of matching subscriptions.")
         .aliases(&["no_sublist_cache"])
         .without_effect("Midge has no such cache; matching is fast without it")
         .store(|o, e, p| set(&mut o.disable_sublist_cache, boolean(e, p))),
-    absent("gateway", NO_OTHER_SERVERS),
-    absent("leafnodes", NO_OTHER_SERVERS).aliases(&["leaf"]),
-    absent("websocket", "clients connect over TCP only in this version").aliases(&["ws"]),
-    absent(
-        "mqtt",
-        "clients speak the NATS protocol only in this version",
-    ),
+    absent("gateway", "Links between clusters.")
+        .example("{ name: A, port: 7222 }")
+        .missing(NO_OTHER_SERVERS),
+    absent("leafnodes", "Links to and from leaf nodes.")
+        .example("{ port: 7422 }")
+        .aliases(&["leaf"])
+        .missing(NO_OTHER_SERVERS),
+    absent("websocket", "Clients over WebSocket.")
+        .example("{ port: 443 }")
+        .aliases(&["ws"])
+        .missing(ONLY_NATS),
+    absent("mqtt", "MQTT clients.")
+        .example("{ port: 1883 }")
+        .missing(ONLY_NATS),
     absent(
         "operator",
-        "accounts signed by an operator (JWT) are not built yet",
+        "Operators that sign accounts, as tokens or files of tokens.",
     )
+    .example("/etc/midge/operator.jwt")
     .aliases(&[
         "operators",
         "root",
         "roots",
         "root_operator",
         "root_operators",
-    ]),
-    absent(
-        "resolver",
-        "accounts signed by an operator (JWT) are not built yet",
-    )
-    .aliases(&["account_resolver", "accounts_resolver"]),
-    absent(
-        "resolver_tls",
-        "accounts signed by an operator (JWT) are not built yet",
-    ),
+    ])
+    .missing(NO_OPERATORS),
+    absent("resolver", "Where signed accounts are looked up.")
+        .example("MEMORY")
+        .aliases(&["account_resolver", "accounts_resolver"])
+        .missing(NO_OPERATORS),
+    absent("resolver_tls", "TLS for looking up signed accounts.")
+        .example("{ ca_file: ca.pem }")
+        .missing(NO_OPERATORS),
     absent(
         "resolver_preload",
-        "accounts signed by an operator (JWT) are not built yet",
-    ),
+        "Signed accounts that are known from the start.",
+    )
+    .example("{}")
+    .missing(NO_OPERATORS),
     absent(
         "resolver_pinned_accounts",
-        "accounts signed by an operator (JWT) are not built yet",
-    ),
-    absent(
-        "trusted_keys",
-        "accounts signed by an operator (JWT) are not built yet",
+        "The only signed accounts to take.",
     )
-    .aliases(&["trusted"]),
+    .example("[]")
+    .missing(NO_OPERATORS),
+    absent("trusted_keys", "Public nkeys of operators to trust.")
+        .example("[]")
+        .aliases(&["trusted"])
+        .missing(NO_OPERATORS),
+    absent("default_sentinel", "Token for clients that bring none.")
+        .example("\"\"")
+        .missing(NO_OPERATORS),
+    absent("ocsp", "Show clients that the certificate is not revoked.")
+        .example("false")
+        .missing(NO_TLS),
     absent(
-        "default_sentinel",
-        "accounts signed by an operator (JWT) are not built yet",
-    ),
-    absent("ocsp", "TLS is not built yet"),
-    absent("ocsp_cache", "TLS is not built yet"),
-    absent("proxy_protocol", "the PROXY protocol is not built yet"),
-    absent("proxies", "trusted proxies are not built yet"),
-    absent("prof_port", "profiles are taken with perf, not over HTTP")
-        .flags(&["profile"], "<port>"),
+        "ocsp_cache",
+        "Keep what authorities said about certificates.",
+    )
+    .example("false")
+    .missing(NO_TLS),
     absent(
-        "prof_block_rate",
-        "profiles are taken with perf, not over HTTP",
-    ),
+        "proxy_protocol",
+        "Take the client address from a PROXY protocol header.",
+    )
+    .example("false")
+    .missing(NO_PROXIES),
+    absent("proxies", "Public nkeys of trusted proxies.")
+        .example("{ trusted: [] }")
+        .missing(NO_PROXIES),
+    absent("prof_port", "Port to serve profiles on.")
+        .example("0")
+        .flags(&["profile"], "<port>")
+        .missing(NO_PROFILES),
+    absent("prof_block_rate", "How often waiting is sampled.")
+        .example("0")
+        .missing(NO_PROFILES),
 ];
-
-const MONITORING_MISSING: &str = "monitoring over HTTP is not built yet";
 
 const fn option(key: &'static str, kind: Kind, default: &'static str) -> Row<Options> {
     Row::new(key, kind, default)
 }
 
 /// An option of nats-server that this version knows only by name.
-const fn absent(key: &'static str, reason: &'static str) -> Row<Options> {
-    option(key, Kind::Mixed, "").missing(reason)
+const fn absent(key: &'static str, document: &'static str) -> Row<Options> {
+    option(key, Kind::Mixed, "").document(document)
 }
 
 /// An empty host listens on every address, like none.

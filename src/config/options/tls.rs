@@ -8,6 +8,7 @@ use super::read::{
 };
 use super::row::{About, Kind, Row, abouts, read_table};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
+use crate::config::parse::reason;
 use crate::config::units::parse_duration;
 use crate::config::value::{Entry, Value};
 
@@ -255,12 +256,26 @@ pub(crate) static TLS: &[Row<TlsDraft>] = &[
             set(&mut d.tls.connection_rate_limit, limit);
         }),
     option("ocsp_peer", Kind::Mixed, "false")
-        .missing("asking the certificate's authority whether it is revoked is not built yet"),
-    option("cert_store", Kind::Text, "").missing(WINDOWS_ONLY),
-    option("cert_match_by", Kind::Text, "").missing(WINDOWS_ONLY),
-    option("cert_match", Kind::Text, "").missing(WINDOWS_ONLY),
-    option("ca_certs_match", Kind::Texts, "").missing(WINDOWS_ONLY),
-    option("cert_match_skip_invalid", Kind::Boolean, "").missing(WINDOWS_ONLY),
+        .document("Ask the authority of a client's certificate whether it was revoked.")
+        .missing("asking authorities about certificates is not built yet"),
+    option("cert_store", Kind::Text, "")
+        .document("Certificate store of Windows to use.")
+        .example("WindowsCurrentUser")
+        .missing(WINDOWS_ONLY),
+    option("cert_match_by", Kind::Text, "")
+        .document("What the certificate is looked for by in the store.")
+        .example("Subject")
+        .missing(WINDOWS_ONLY),
+    option("cert_match", Kind::Text, "")
+        .document("What the certificate is looked for with in the store.")
+        .example("example.com")
+        .missing(WINDOWS_ONLY),
+    option("ca_certs_match", Kind::Texts, "[]")
+        .document("What authorities are looked for with in the store.")
+        .missing(WINDOWS_ONLY),
+    option("cert_match_skip_invalid", Kind::Boolean, "false")
+        .document("Pass over certificates in the store that are not valid now.")
+        .missing(WINDOWS_ONLY),
 ];
 
 const fn option(key: &'static str, kind: Kind, default: &'static str) -> Row<TlsDraft> {
@@ -309,6 +324,7 @@ pub(crate) fn tls(entry: &Entry, listener: Listener, problems: &mut Problems) ->
     let tls = draft.tls;
     let before = problems.errors.len();
     check_files(&tls, entry, problems);
+    check_readable(&tls, entry, problems);
     check_ciphers(&tls, entry, problems);
     (problems.errors.len() == before).then_some(tls)
 }
@@ -344,6 +360,26 @@ fn check_files(tls: &Tls, entry: &Entry, problems: &mut Problems) {
     }
     if tls.cert_file.is_some() && !tls.certificates.is_empty() {
         refuse("cannot combine 'cert_file' with 'certs' in TLS configuration");
+    }
+}
+
+/// Names files that cannot be read. What is in them is checked by whoever uses them.
+fn check_readable(tls: &Tls, entry: &Entry, problems: &mut Problems) {
+    let pairs = tls
+        .certificates
+        .iter()
+        .flat_map(|pair| [&pair.cert_file, &pair.key_file]);
+    let single = [&tls.cert_file, &tls.key_file, &tls.ca_file]
+        .into_iter()
+        .flatten();
+    for path in single
+        .chain(pairs)
+        .filter(|path| !path.as_os_str().is_empty())
+    {
+        if let Err(error) = std::fs::File::open(path) {
+            let message = format!("open {}: {}", path.display(), reason(&error));
+            problems.error(Diagnostic::new(entry.place(), message));
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn validate(options: &Options, tree: &Table, problems: &mut Problems)
     refuse_duplicates(users(), problems);
     refuse_user_with_accounts(options, problems);
     super::links::check(&options.accounts, problems);
+    check_callout(options, tree, problems);
     // With mistakes in the list of users, the one looked for may be among them.
     if problems.errors.is_empty() {
         check_no_auth_user(
@@ -77,6 +78,20 @@ fn refuse_user_with_accounts(options: &Options, problems: &mut Problems) {
     for (_, what) in single.iter().filter(|(given, _)| *given) {
         let message = format!("cannot have both {what} and users of accounts");
         problems.error(Diagnostic::new(&user.place, message).fix("keep one of them"));
+    }
+}
+
+/// A service that decides about clients decides only for accounts that there are.
+fn check_callout(options: &Options, tree: &Table, problems: &mut Problems) {
+    let Some(callout) = &options.authorization.auth_callout else {
+        return;
+    };
+    for name in &callout.allowed_accounts {
+        if !options.accounts.iter().any(|account| account.name == *name) {
+            let message =
+                format!("auth_callout allowed account {name:?} not found in configured accounts");
+            problems.error(mistake(tree, &["authorization"], message));
+        }
     }
 }
 

@@ -90,7 +90,6 @@ impl Client {
         }
         self.awaits_connect = false;
         self.bind(&login);
-        self.forget_secrets();
         self.check_options(turn)?;
         self.confirm(turn);
         Ok(())
@@ -113,18 +112,6 @@ impl Client {
         self.tell_peer();
         self.peer
             .set_label(&label(self.peer.facts(), &self.options, login));
-    }
-
-    /// Nothing needs the credentials any more.
-    fn forget_secrets(&mut self) {
-        for secret in [
-            &mut self.options.pass,
-            &mut self.options.auth_token,
-            &mut self.options.sig,
-            &mut self.options.jwt,
-        ] {
-            *secret = String::new();
-        }
     }
 
     fn check_options(&self, turn: &mut Turn<'_>) -> Outcome {

@@ -13,15 +13,25 @@ use crate::subject;
 /// Subscriptions that ended by themselves before the list is swept.
 const SWEEP_AFTER: usize = 32;
 
-/// Reply subjects that only servers may use, since they route answers between accounts and streams.
-const RESERVED_REPLIES: [&[u8]; 4] = [b"_R_.", b"_GR_.", b"$GR.", b"$JS.ACK."];
+/// Beginnings of subjects on which only servers may publish (oracle). The number is how many bytes a
+/// subject must have to be one of them.
+const RESERVED_SUBJECTS: [(&[u8], usize); 3] = [(b"$NRG.", 5), (b"_GR_.", 6), (b"$GR.", 5)];
+
+/// The same for reply subjects, which route answers between accounts and streams.
+const RESERVED_REPLIES: [(&[u8], usize); 4] =
+    [(b"_R_.", 4), (b"_GR_.", 6), (b"$GR.", 5), (b"$JS.ACK.", 9)];
+
+/// The queue group of the servers' own subscriptions.
+const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 impl Client {
     pub(super) fn publish(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
         if self.options.pedantic && !subject::is_valid_subject(message.subject) {
             self.refuse(turn, &ProtocolError::InvalidPublishSubject);
         }
-        if !self.may_publish(turn, message.subject) {
+        if !self.may_publish(turn, message.subject)
+            || is_reserved(message.subject, &RESERVED_SUBJECTS)
+        {
             self.refuse(
                 turn,
                 &ProtocolError::PublishViolation(message.subject.to_vec()),
@@ -29,7 +39,7 @@ impl Client {
             return;
         }
         if let Some(reply) = message.reply
-            && is_reserved(reply)
+            && is_reserved(reply, &RESERVED_REPLIES)
         {
             self.refuse(turn, &ProtocolError::ReplyViolation(reply.to_vec()));
             return;
@@ -110,7 +120,7 @@ impl Client {
         let limits = &self.settings.limits;
         let Subscribe { filter, queue, .. } = *subscribe;
         let may = |permissions: &crate::auth::Permissions| permissions.may_subscribe(filter, queue);
-        if !self.permissions.as_deref().is_none_or(may) {
+        if !self.permissions.as_deref().is_none_or(may) || queue == Some(SYSTEM_QUEUE) {
             return Some(ProtocolError::SubscriptionViolation {
                 filter: filter.to_vec(),
                 queue: queue.map(<[u8]>::to_vec),
@@ -152,10 +162,12 @@ impl Client {
     }
 }
 
-fn is_reserved(reply: &[u8]) -> bool {
-    RESERVED_REPLIES
-        .iter()
-        .any(|prefix| reply.starts_with(prefix))
+fn is_reserved(subject: &[u8], reserved: &[(&[u8], usize)]) -> bool {
+    // Nearly all subjects begin with another character, which one comparison tells.
+    matches!(subject.first(), Some(b'_' | b'$'))
+        && reserved
+            .iter()
+            .any(|(start, least)| subject.len() >= *least && subject.starts_with(start))
 }
 
 fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {

@@ -25,7 +25,8 @@ export async function event(promise, what) {
 /** Asks the test that started this program to do something, and waits until it is done. */
 export async function control(action) {
   console.log(`control ${action}`);
-  const { value } = await event(answers.next(), `answer to ${action}`);
+  // The other side has deadlines of its own and answers in any case.
+  const { value } = await answers.next();
   assert.equal(value, "done", `answer to ${action}`);
 }
 

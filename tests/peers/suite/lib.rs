@@ -1,0 +1,1 @@
+//! Nothing of its own: this package exists for its tests.

@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Everything that was sent since the last burst. Each subscription gets messages in their order.
-    fn outcome(&mut self) -> Outcome {
+    fn outcome(&self) -> Outcome {
         let mut outcome = Outcome::default();
         for client in 0..CLIENTS {
             let mut last = BTreeMap::new();

@@ -131,7 +131,8 @@ fn a_closing_member_gets_nothing_more() {
 /// Match caches of publishers may hold a peer for long after its end; it must not hold its backlog.
 #[test]
 fn a_peer_that_has_ended_holds_no_bytes() {
-    let ends: [(&str, fn(&Bench, usize)); 4] = [
+    type End = fn(&Bench, usize);
+    let ends: [(&str, End); 4] = [
         ("cut off", |bench, slow| {
             bench
                 .peer(slow)
@@ -177,7 +178,7 @@ fn publishers_pause_for_a_peer_that_lags_behind() {
     let publication = format!("PUB a 100\r\n{}\r\n", "x".repeat(100));
     bench.set_room(slow, 0);
     let three_quarters = MAX_PENDING / 4 * 3;
-    let mut publish = |bench: &mut Bench| {
+    let publish = |bench: &mut Bench| {
         bench.feed(publisher, publication.as_bytes());
         bench.take_stall()
     };

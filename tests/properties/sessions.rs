@@ -226,7 +226,7 @@ impl Bench {
     }
 
     /// What was sent to a client since this was asked last.
-    pub(crate) fn output(&mut self, number: usize) -> Vec<u8> {
+    pub(crate) fn output(&self, number: usize) -> Vec<u8> {
         std::mem::take(&mut self.sessions[number].wire.0.lock().unwrap().sent)
     }
 
@@ -236,7 +236,7 @@ impl Bench {
     }
 
     /// What was sent since [`Self::output`] was asked last, which must be nothing but messages.
-    pub(crate) fn received(&mut self, number: usize) -> Vec<Message> {
+    pub(crate) fn received(&self, number: usize) -> Vec<Message> {
         read_frames(&self.output(number))
     }
 

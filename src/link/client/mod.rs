@@ -198,6 +198,8 @@ impl Client {
             if self.options.protocol >= PROTOCOL_ASYNC_INFO {
                 let mut info = self.context.info_for(&self.peer);
                 info.connect_info = true;
+                // Even where the server is a lame duck already (oracle).
+                info.ldm = false;
                 self.account.name().clone_into(&mut info.remote_account);
                 info.acc_is_sys = Arc::ptr_eq(&self.account, self.context.broker.system_account());
                 turn.deliveries

@@ -19,7 +19,7 @@ pub(crate) struct Workload {
 type Build = fn() -> Workload;
 
 /// Name and construction of every workload.
-pub(crate) const WORKLOADS: [(&str, Build); 8] = [
+pub(crate) const WORKLOADS: [(&str, Build); 10] = [
     ("publish-16-no-interest", || one_subject(0, 16, false)),
     ("one-to-one-16", || one_subject(1, 16, false)),
     ("one-to-one-1k", || one_subject(1, 1024, false)),
@@ -28,6 +28,8 @@ pub(crate) const WORKLOADS: [(&str, Build); 8] = [
     ("queue-8", || one_subject(8, 16, true)),
     ("cached-subjects", || many_subjects(500)),
     ("uncached-subjects", || many_subjects(100_000)),
+    ("request-reply", requests),
+    ("subscribe-unsubscribe", subscriptions),
 ];
 
 /// Bytes of a batch: about what one read brings.
@@ -117,4 +119,27 @@ fn many_subjects(subjects: u64) -> Workload {
     let batch: String = (0..count).map(frame).collect();
     let line: &[u8] = b"SUB load.> 1\r\n";
     Workload::new(&[line], batch.into_bytes(), count)
+}
+
+/// Requests with a fresh reply subject each, and their replies; a message is one request or one reply.
+fn requests() -> Workload {
+    let pair = |number: u64| {
+        let inbox = format!("_INBOX.Rk3vXq9LwT5nYb2HsJ8dPm.{number:08}");
+        format!("PUB bench.service {inbox} 5\r\nhello\r\nPUB {inbox} 5\r\nworld\r\n")
+    };
+    let batch: String = (0..400).map(pair).collect();
+    let service: &[u8] = b"SUB bench.service 1\r\n";
+    let inbox: &[u8] = b"SUB _INBOX.Rk3vXq9LwT5nYb2HsJ8dPm.* 1\r\n";
+    Workload::new(&[service, inbox], batch.into_bytes(), 800)
+}
+
+/// Subscriptions that come and go beside a few that stay; a message is one SUB with its UNSUB.
+fn subscriptions() -> Workload {
+    let subscribe = |number: u64| format!("SUB bench.{}.{number} {number}\r\n", number % 10);
+    let lines = (1..=1000).map(subscribe);
+    let batch: String = lines
+        .chain((1..=1000).map(|number| format!("UNSUB {number}\r\n")))
+        .collect();
+    let staying: &[u8] = b"SUB bench.1.staying 1\r\nSUB bench.*.wild 2\r\nSUB other.> 3\r\n";
+    Workload::new(&[staying], batch.into_bytes(), 1000)
 }

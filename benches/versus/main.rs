@@ -16,6 +16,7 @@ mod documents;
 mod flow;
 mod frames;
 mod idle;
+mod interference;
 mod limits;
 mod loopback;
 mod measure;

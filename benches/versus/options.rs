@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Tiny sizes, one round, no judgement.
     pub(crate) smoke: bool,
+    /// Repeat rounds in which other processes took much of the processors.
+    pub(crate) only_quiet: bool,
     /// Only name the scenarios.
     pub(crate) list: bool,
     /// Where the rows go; rows of scenarios that do not run again are kept.
@@ -40,6 +42,7 @@ impl Options {
             filters: strings(&matches),
             rounds: rounds.unwrap_or(if smoke { 1 } else { 5 }).max(1),
             smoke,
+            only_quiet: matches.get_flag("only-quiet"),
             list: matches.get_flag("list"),
             show: matches.get_flag("show"),
             json: matches.get_one::<PathBuf>("json").cloned(),
@@ -103,6 +106,10 @@ fn command() -> Command {
         .arg(switch(
             "smoke",
             "Runs everything at tiny size, once: does it work at all?",
+        ))
+        .arg(switch(
+            "only-quiet",
+            "Repeats rounds in which other processes took over 5 % of the processors",
         ))
         .arg(switch("list", "Names the scenarios"))
         .arg(

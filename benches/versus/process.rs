@@ -121,7 +121,10 @@ impl Server {
                 threads += Duration::from_nanos(nanoseconds);
             }
         }
-        let process = ticks_of(&fs::read_to_string(format!("{root}/stat"))?)?;
+        let ticks: f64 = processor_ticks(&self.child.id().to_string(), 2)?
+            .into_iter()
+            .sum();
+        let process = TICK.mul_f64(ticks);
         Ok(ProcessorClock { threads, process })
     }
 
@@ -189,15 +192,16 @@ fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind(address(0))?.local_addr()?.port())
 }
 
-/// utime and stime, fields 14 and 15; the command name in field 2 may hold blanks and parentheses.
-fn ticks_of(stat: &str) -> Outcome<Duration> {
+/// The first `count` of utime, stime, and the same of finished children, in ticks.
+pub(crate) fn processor_ticks(process: &str, count: usize) -> Outcome<Vec<f64>> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The command name in the second field may hold blanks and parentheses.
     let after_name = stat
         .rsplit_once(") ")
         .ok_or("no command name in /proc/PID/stat")?
         .1;
-    let mut fields = after_name.split(' ').skip(11);
-    let mut ticks = || -> Outcome<u32> { Ok(fields.next().ok_or("short stat line")?.parse()?) };
-    Ok(TICK * (ticks()? + ticks()?))
+    let fields = after_name.split(' ').skip(11).take(count);
+    Ok(fields.map(str::parse).collect::<Result<_, _>>()?)
 }
 
 fn kibibytes(text: &str, field: &str) -> Outcome<f64> {

@@ -5,6 +5,9 @@ use crate::measure::{Measure, Unit, three_digits};
 use crate::rows::{Results, Row, Series};
 use crate::scenarios::{SCENARIOS, Scenario};
 
+/// A share of the processors that others may take without disturbing a run.
+pub(crate) const QUIET: f64 = 0.05;
+
 /// One line of a table: what it says in each column.
 pub(crate) struct Line {
     /// The figure.
@@ -86,7 +89,20 @@ pub(crate) fn list(scenarios: &[Scenario]) {
 
 /// Prints what a scenario gave.
 pub(crate) fn scenario(results: &Results, scenario: &Scenario) {
-    println!("\n{} ({})", scenario.title, scenario.name);
+    let others = results
+        .interference
+        .get(scenario.name)
+        .copied()
+        .unwrap_or_default();
+    let note = if others > QUIET {
+        format!(
+            "; other processes took up to {:.0} % of the processors",
+            others * 100.0
+        )
+    } else {
+        String::new()
+    };
+    println!("\n{} ({}{note})", scenario.title, scenario.name);
     println!(
         "  {:<31} {:>11} {:>11} {:>8}  {:<20} met",
         "", "Midge", "nats-server", "ratio", "target"

@@ -66,6 +66,9 @@ pub(crate) struct Results {
     pub(crate) conditions: Conditions,
     /// The figures.
     pub(crate) rows: Vec<Row>,
+    /// For each scenario, the largest share of the processors that others took in a round.
+    #[serde(default)]
+    pub(crate) interference: BTreeMap<String, f64>,
 }
 
 /// Who was measured.
@@ -134,7 +137,9 @@ impl Results {
     }
 
     /// Puts the rows of a scenario in the place of those from an earlier run.
-    pub(crate) fn replace(&mut self, scenario: &Scenario, rows: Vec<Row>) {
+    pub(crate) fn replace(&mut self, scenario: &Scenario, rows: Vec<Row>, interference: f64) {
+        self.interference
+            .insert(scenario.name.to_owned(), interference);
         self.rows.retain(|row| row.scenario != scenario.name);
         self.rows.extend(rows);
         let position = |name: &str| SCENARIOS.iter().position(|known| known.name == name);

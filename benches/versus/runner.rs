@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::iter;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
-use crate::measure::Measure;
+use crate::interference::Watch;
+use crate::measure::{Measure, Sample};
 use crate::options::Options;
+use crate::report::QUIET;
 use crate::rows::{Conditions, Results, Row, Side};
 use crate::scenarios::{SCENARIOS, Scenario, Sizes, Trial};
 use crate::{documents, report, self_check};
+
+/// How often a round is tried when it must be a quiet one.
+const QUIET_ATTEMPTS: usize = 6;
 
 /// How long a server may take to name its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(5);
@@ -71,9 +77,9 @@ fn measure(options: &Options, scenarios: &[&Scenario]) -> Outcome<Results> {
         .map_or_else(|| Ok(Results::default()), Results::read)?;
     results.conditions = conditions(options)?;
     for scenario in scenarios {
-        let rows = run_scenario(options, scenario)
+        let (rows, interference) = run_scenario(options, scenario)
             .map_err(|failure| format!("{}: {failure}", scenario.name))?;
-        results.replace(scenario, rows);
+        results.replace(scenario, rows, interference);
         report::scenario(&results, scenario);
         if let Some(path) = &options.json {
             results.write(path)?;
@@ -82,38 +88,78 @@ fn measure(options: &Options, scenarios: &[&Scenario]) -> Outcome<Results> {
     Ok(results)
 }
 
-fn run_scenario(options: &Options, scenario: &Scenario) -> Outcome<Vec<Row>> {
+/// One side and its executable.
+type Contestant<'a> = (Side, &'a Path);
+
+/// All rounds of a scenario, and the largest share of the processors that others took in one.
+fn run_scenario(options: &Options, scenario: &Scenario) -> Outcome<(Vec<Row>, f64)> {
+    let mut contestants = contestants(options, scenario);
+    let mut values: BTreeMap<&str, BTreeMap<Side, Vec<f64>>> = BTreeMap::new();
+    let mut interference: f64 = 0.0;
+    for _ in 0..options.rounds {
+        let mut attempts = if options.only_quiet {
+            QUIET_ATTEMPTS
+        } else {
+            1
+        };
+        let (round, share) = loop {
+            attempts -= 1;
+            let (round, share) = run_round(options, scenario, &contestants)?;
+            if share <= QUIET || attempts == 0 {
+                break (round, share);
+            }
+        };
+        interference = interference.max(share);
+        for (side, sample) in round {
+            let measured = values.entry(sample.measure.key()).or_default();
+            measured.entry(side).or_default().push(sample.value);
+        }
+        // The other one goes first next time: neither always follows its own kind of round.
+        contestants.reverse();
+    }
+    let row = |measure: Measure| Some(Row::new(scenario, measure, values.get(measure.key())?));
+    Ok((
+        Measure::ALL.into_iter().filter_map(row).collect(),
+        interference,
+    ))
+}
+
+fn contestants<'a>(options: &'a Options, scenario: &Scenario) -> Vec<Contestant<'a>> {
+    if !scenario.needs_server() {
+        return vec![(Side::Loopback, Path::new(""))];
+    }
+    let nats_server = options
+        .nats_server
+        .as_deref()
+        .map(|path| (Side::NatsServer, path));
+    iter::once((Side::Midge, options.midge.as_path()))
+        .chain(nats_server)
+        .collect()
+}
+
+/// Everybody once; with the share of the processors that others took meanwhile.
+fn run_round(
+    options: &Options,
+    scenario: &Scenario,
+    contestants: &[Contestant<'_>],
+) -> Outcome<(Vec<(Side, Sample)>, f64)> {
     let sizes = if options.smoke {
         Sizes::SMOKE
     } else {
         Sizes::FULL
     };
-    let mut sides = vec![(Side::Midge, options.midge.as_path())];
-    if let Some(nats_server) = &options.nats_server {
-        sides.push((Side::NatsServer, nats_server.as_path()));
+    let watch = Watch::start()?;
+    let mut round = Vec::new();
+    for &(side, binary) in contestants {
+        let samples = scenario
+            .run(&Trial {
+                binary,
+                sizes: &sizes,
+            })
+            .map_err(|failure| format!("{}: {failure}", binary.display()))?;
+        round.extend(samples.into_iter().map(|sample| (side, sample)));
     }
-    if !scenario.needs_server() {
-        sides = vec![(Side::Loopback, Path::new(""))];
-    }
-    let mut values: BTreeMap<&str, BTreeMap<Side, Vec<f64>>> = BTreeMap::new();
-    for _ in 0..options.rounds {
-        for &(side, binary) in &sides {
-            let samples = scenario
-                .run(&Trial {
-                    binary,
-                    sizes: &sizes,
-                })
-                .map_err(|failure| format!("{}: {failure}", binary.display()))?;
-            for sample in samples {
-                let measured = values.entry(sample.measure.key()).or_default();
-                measured.entry(side).or_default().push(sample.value);
-            }
-        }
-        // The other one goes first next time: neither always follows its own kind of round.
-        sides.reverse();
-    }
-    let row = |measure: Measure| Some(Row::new(scenario, measure, values.get(measure.key())?));
-    Ok(Measure::ALL.into_iter().filter_map(row).collect())
+    Ok((round, watch.share()?))
 }
 
 fn conditions(options: &Options) -> Outcome<Conditions> {

@@ -126,7 +126,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// The outcome of [`Authenticator::authenticate`].
+/// The outcome of [`Authenticator::authenticate`](super::Authenticator::authenticate).
 #[derive(Debug)]
 #[must_use]
 pub enum Decision {

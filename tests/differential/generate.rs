@@ -33,8 +33,8 @@ const CREDENTIALS: [&str; 5] = [
 pub(crate) fn conversation(seed: u64) -> Conversation {
     let mut random = Random::new(seed);
     let configuration = match random.below(10) {
-        0..=5 => "",
-        6..=8 => LIMITS,
+        0..=4 => "",
+        5..=7 => LIMITS,
         _ => USERS,
     };
     let mut author = Author {

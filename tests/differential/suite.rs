@@ -43,6 +43,7 @@ fn written_conversations() {
         .into_iter()
         .filter(|conversation| is_wanted(conversation, &wanted))
         .collect();
+    assert!(!chosen.is_empty(), "no conversation is called {wanted}");
     let Some(programs) = programs("written_conversations") else {
         return;
     };

@@ -146,3 +146,15 @@ impl ProtocolError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_quoted_as_go_quotes_them() {
+        let error = ProtocolError::PublishViolation(b"a\"b\\\xff\x01".to_vec());
+        let text = r#"Permissions Violation for Publish to "a\"b\\\xff\x01""#;
+        assert_eq!(error.text(), text);
+    }
+}

@@ -13,22 +13,36 @@ const WORDS: [&str; 4] = ["a", "b", "c", "dd"];
 const PEERS: [&str; 3] = ["x", "y", "z"];
 const LIMITS: &str =
     "max_payload: 64\nmax_control_line: 96\nmax_subscriptions: 4\nmax_subscription_tokens: 3\n";
-const PASSWORD: &str = "authorization { user: alice, password: wonder }\n";
+const USERS: &str = "authorization { users = [
+  { user: alice, password: wonder }
+  { user: bob, password: builder, permissions: {
+      publish: { allow: [\"a.>\", \"*.b\", \"r.>\", \"dd\"], deny: [\"a.b.>\", \"r.2\"] }
+      subscribe: { allow: [\"a.>\", \"*.*\", \"c q\", \"r.*\"], deny: [\"a.b\", \"*.c w.*\", \"a.*.dd\"] } } }
+  { user: carl, password: coral, permissions: { publish: \"c.>\", allow_responses: { max: 2, expires: \"1m\" } } }
+] }
+";
+const CREDENTIALS: [&str; 5] = [
+    "\"user\":\"alice\",\"pass\":\"wonder\"",
+    "\"user\":\"bob\",\"pass\":\"builder\"",
+    "\"user\":\"bob\",\"pass\":\"builder\"",
+    "\"user\":\"carl\",\"pass\":\"coral\"",
+    "\"user\":\"alice\",\"pass\":\"builder\"",
+];
 
 /// The conversation of this seed.
 pub(crate) fn conversation(seed: u64) -> Conversation {
     let mut random = Random::new(seed);
     let configuration = match random.below(10) {
-        0..=5 => "",
-        6..=8 => LIMITS,
-        _ => PASSWORD,
+        0..=4 => "",
+        5..=7 => LIMITS,
+        _ => USERS,
     };
     let mut author = Author {
         random,
         limited: configuration == LIMITS,
         ..Author::default()
     };
-    author.write(configuration == PASSWORD);
+    author.write(configuration == USERS);
     Conversation {
         title: format!("seed {seed}"),
         origin: "generated".into(),
@@ -69,7 +83,7 @@ impl Default for Random {
 }
 
 impl Author {
-    fn write(&mut self, with_password: bool) {
+    fn write(&mut self, with_users: bool) {
         let peers = self.random.within(1..PEERS.len() + 1);
         self.queues = ["q", "w.*", "n"]
             .map(|name| (name.to_owned(), Vec::new()))
@@ -78,7 +92,7 @@ impl Author {
         for peer in 0..peers {
             // Without CONNECT a client is pedantic.
             if self.damaging || !self.random.chance(8) {
-                let line = self.connect(with_password);
+                let line = self.connect(with_users);
                 self.say(peer, line, false);
             }
         }
@@ -89,7 +103,7 @@ impl Author {
                     self.ping(peer);
                     continue;
                 }
-                let operation = self.operation(peer, with_password);
+                let operation = self.operation(peer, with_users);
                 let damaged = self.damaging && self.random.chance(12);
                 self.say(peer, operation, damaged);
             }
@@ -115,7 +129,7 @@ impl Author {
         self.steps.push(Step::Send(PEERS[peer].into(), pieces));
     }
 
-    fn connect(&mut self, with_password: bool) -> Vec<u8> {
+    fn connect(&mut self, with_users: bool) -> Vec<u8> {
         let mut fields = Vec::new();
         let mut flag = |random: &mut Random, name: &str, percent: usize, named: usize| {
             if random.chance(named) {
@@ -139,8 +153,8 @@ impl Author {
                 self.random.pick(&["1", "1", "1", "0", "2"])
             ));
         }
-        if with_password && !self.random.chance(10) {
-            fields.push("\"user\":\"alice\",\"pass\":\"wonder\"".into());
+        if with_users && !self.random.chance(8) {
+            fields.push((*self.random.pick(&CREDENTIALS)).into());
         }
         if self.random.chance(10) {
             let odd = [
@@ -155,7 +169,7 @@ impl Author {
         format!("CONNECT {{{}}}\r\n", fields.join(",")).into_bytes()
     }
 
-    fn operation(&mut self, peer: usize, with_password: bool) -> Vec<u8> {
+    fn operation(&mut self, peer: usize, with_users: bool) -> Vec<u8> {
         match self.random.below(100) {
             0..=27 => self.subscribe(peer),
             28..=35 => self.unsubscribe(peer),
@@ -164,7 +178,7 @@ impl Author {
             88..=91 => b"PONG\r\n".to_vec(),
             92..=94 => b"+OK\r\n".to_vec(),
             95 => b"INFO {}\r\n".to_vec(),
-            96 => self.connect(with_password),
+            96 => self.connect(with_users),
             _ => {
                 let odd: [&[u8]; 4] = [b"pong now\r\n", b"+ok fine\n", b"PUB a\r\n", b"SUB a\r\n"];
                 self.random.pick(&odd).to_vec()

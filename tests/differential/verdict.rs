@@ -37,6 +37,13 @@ pub(crate) const WRITTEN: Patience = Patience {
     is_strict: true,
 };
 
+/// Patience with conversations that are known to differ: waiting long would only confirm it.
+pub(crate) const KNOWN: Patience = Patience {
+    awaited: Duration::from_millis(1000),
+    catch_up: Duration::from_millis(200),
+    ..WRITTEN
+};
+
 /// Patience with generated conversations, which often wait for an answer that a broken line ate.
 pub(crate) const GENERATED: Patience = Patience {
     awaited: Duration::from_millis(250),

@@ -397,7 +397,7 @@ impl Peer {
         if overflow {
             self.start_closing(state, CloseReason::SlowConsumerPendingBytes);
         }
-        state.gated |= pending > max_pending / 4 * 3;
+        state.gated |= state.blocked && pending > max_pending / 4 * 3;
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {

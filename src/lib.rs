@@ -21,6 +21,7 @@
 //! let server = runtime.block_on(Server::start(options))?;
 //!
 //! let mut client = std::net::TcpStream::connect(server.client_address())?;
+//! client.write_all(b"CONNECT {\"verbose\":false}\r\n")?;
 //! client.write_all(b"SUB greet.* 1\r\nPUB greet.world 5\r\nhello\r\n")?;
 //! let mut lines = BufReader::new(client).lines();
 //! let info = lines.next().transpose()?;

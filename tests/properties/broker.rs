@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
+use super::effort::cases;
 use super::routing::queue;
 use super::sessions::{Bench, Options};
 use super::subjects::{filter, subject};
@@ -327,7 +328,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn everybody_gets_what_was_promised(

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::effort::cases;
 use super::sessions::{Bench, Options};
 use midge::broker::close::CloseReason;
 use midge::broker::peer::Flush;
@@ -34,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     /// A slow subscriber gets everything in order, or is cut off after some of it; a fast one beside it
     /// gets everything; and no more than the limit and one message ever waits.

@@ -248,8 +248,7 @@ impl ConnectOptions {
         name: &str,
         fields: &mut A,
     ) -> Result<(), A::Error> {
-        // Go compares names by simple case folding, in which the long s is an s.
-        match name.to_lowercase().replace('\u{17f}', "s").as_str() {
+        match fold_field_name(name).as_str() {
             "echo" => set(&mut self.echo, fields.next_value()?),
             "verbose" => set(&mut self.verbose, fields.next_value()?),
             "pedantic" => set(&mut self.pedantic, fields.next_value()?),
@@ -275,6 +274,13 @@ impl ConnectOptions {
         }
         Ok(())
     }
+}
+
+/// The name of a CONNECT field without its spelling: Go compares names by simple case folding, in which
+/// the long s is an s.
+#[must_use]
+pub fn fold_field_name(name: &str) -> String {
+    name.to_lowercase().replace('\u{17f}', "s")
 }
 
 /// What a routed or leaf connection would be allowed to exchange.

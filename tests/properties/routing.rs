@@ -8,7 +8,7 @@ use proptest::sample::Index;
 
 use super::effort::cases;
 use super::model::{self, Subscription, Wanted};
-use super::subjects::{filter, subject};
+use super::subjects::{filter, subject, wanted_subject};
 use midge::routing::groups::Subscriber as _;
 use midge::routing::interest::{Found, Interest};
 use midge::routing::trie::Trie;
@@ -28,12 +28,14 @@ pub(crate) fn queue() -> impl Strategy<Value = Option<&'static str>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let any_filter = || prop_oneof![2 => filter(), 1 => subject()];
+    let deep_filter = || wanted_subject().prop_map(|(_, filter)| filter);
+    let any_filter = || prop_oneof![2 => filter(), 1 => subject(), 1 => deep_filter()];
+    let deep_subject = wanted_subject().prop_map(|(subject, _)| subject);
     prop_oneof![
         4 => (any_filter(), queue()).prop_map(|(filter, queue)| Step::Insert(filter, queue)),
         3 => any::<Index>().prop_map(Step::Remove),
         1 => (any_filter(), queue()).prop_map(|(filter, queue)| Step::RemoveAbsent(filter, queue)),
-        3 => subject().prop_map(Step::Ask),
+        3 => prop_oneof![2 => subject(), 1 => deep_subject].prop_map(Step::Ask),
     ]
 }
 

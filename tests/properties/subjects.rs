@@ -27,6 +27,24 @@ pub(crate) fn filter() -> impl Strategy<Value = String> {
     })
 }
 
+/// A subject of up to six tokens and a filter that wants it, mostly with the same tokens.
+pub(crate) fn wanted_subject() -> impl Strategy<Value = (String, String)> {
+    let stars = prop::collection::vec(any::<prop::sample::Index>(), 0..3);
+    let tokens = prop::collection::vec(token(), 1..7);
+    let tail = prop::option::of(any::<prop::sample::Index>());
+    (tokens, stars, tail).prop_map(|(tokens, stars, tail)| {
+        let mut wanted = tokens.clone();
+        for star in stars {
+            *star.get_mut(&mut wanted) = "*";
+        }
+        if let Some(tail) = tail {
+            wanted.truncate(tail.index(tokens.len()));
+            wanted.push(">");
+        }
+        (tokens.join("."), wanted.join("."))
+    })
+}
+
 /// Anything made of the bytes that have a meaning.
 fn words() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(&b"ab.*> \t\x00\xff"[..]), 0..12)

@@ -2,7 +2,7 @@
 
 mod login;
 mod messages;
-mod redact;
+pub mod redact;
 mod report;
 mod sids;
 mod trace;

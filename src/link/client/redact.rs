@@ -2,6 +2,8 @@
 
 use serde::de::IgnoredAny;
 
+use crate::proto::info::fold_field_name;
+
 /// Fields whose values never reach a log.
 const SECRET_FIELDS: [&str; 5] = ["pass", "auth_token", "sig", "jwt", "proxy_sig"];
 
@@ -9,7 +11,8 @@ const SECRET_FIELDS: [&str; 5] = ["pass", "auth_token", "sig", "jwt", "proxy_sig
 const REDACTED: &str = "[REDACTED]";
 
 /// `document` with the values of secret fields replaced; all of it when it is no JSON object.
-pub(super) fn connect(document: &[u8]) -> String {
+#[must_use]
+pub fn connect(document: &[u8]) -> String {
     let text = String::from_utf8_lossy(document);
     if !matches!(
         serde_json::from_str(&text),
@@ -51,12 +54,10 @@ fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     Some((text.get(..start)?, text.get(start..end)?, text.get(end..)?))
 }
 
-/// Escapes can spell a field's name in other ways, so it is decoded first.
+/// A field's name can be spelled in other ways, so it is read as CONNECT itself is read.
 fn is_secret(string: &str) -> bool {
     let name: String = serde_json::from_str(string).unwrap_or_default();
-    SECRET_FIELDS
-        .iter()
-        .any(|field| field.eq_ignore_ascii_case(&name))
+    SECRET_FIELDS.contains(&fold_field_name(&name).as_str())
 }
 
 /// What follows the colon after a field's name; `None` where the string was no name.
@@ -85,6 +86,10 @@ mod tests {
         assert_eq!(connect(br#"{"pass":"oops"#), "[REDACTED]");
         let wrong = br#"{"pass":{"a":["s3cret"]},"jwt":1234, "sig": null,"x":{"pass":"s3cret"}}"#;
         let expected = r#"{"pass":"[REDACTED]","jwt":"[REDACTED]", "sig": "[REDACTED]","x":{"pass":"[REDACTED]"}}"#;
+        assert_eq!(
+            connect("{\"pa\u{17f}s\":\"s3cret\"}".as_bytes()),
+            "{\"pa\u{17f}s\":\"[REDACTED]\"}"
+        );
         assert_eq!(connect(wrong), expected, "whatever kind of value it is");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
-use crate::process::{Ports, PortsFile, listener_urls, write_pid_file};
+use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
 use crate::server::settings::{client_settings, timeouts};
 use crate::server::{Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
@@ -20,6 +20,7 @@ const LEAST_WORKERS: usize = 2;
 /// Runs a server until a signal ends it. The result is the exit code, and the text for standard error
 /// where logging itself could not start.
 pub fn run(loaded: Loaded) -> Result<u8, String> {
+    raise_file_limit();
     let workers = std::thread::available_parallelism().map_or(LEAST_WORKERS, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.max(LEAST_WORKERS))

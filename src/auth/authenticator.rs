@@ -6,6 +6,10 @@
 //! What a refused peer learns is that it was refused. As soon as one user has a bcrypt hash, every refused name and
 //! password costs one bcrypt computation, so that time does not tell which names exist.
 
+mod renewal;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +18,7 @@ use nkeys::KeyPair;
 
 use super::certificate::{Candidate, CertificateNames};
 use super::distinguished_name::DistinguishedName;
-use super::login::{ConnectionFacts, Credentials, Decision, Login, Rejection};
+use super::login::{ConnectionFacts, Credentials, Decision, Login, Proof, Rejection};
 use super::password::{PasswordKey, StoredPassword, Verified, bcrypt_matches};
 use super::permissions::{PermissionRules, Permissions};
 use super::problems::{Problem, Severity, problems};
@@ -78,6 +82,18 @@ impl Authenticator {
     /// # Errors
     /// All problems that forbid the configuration, see [`problems`].
     pub fn new(rules: &AuthRules, random: &[u8; 32]) -> Result<Arc<Self>, Vec<Problem>> {
+        Self::with_key(rules, PasswordKey::new(random))
+    }
+
+    /// Prepares other rules, such that logins under these ones can be [renewed](Self::renew) under those.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_rules(&self, rules: &AuthRules) -> Result<Arc<Self>, Vec<Problem>> {
+        Self::with_key(rules, self.key.clone())
+    }
+
+    fn with_key(rules: &AuthRules, key: PasswordKey) -> Result<Arc<Self>, Vec<Problem>> {
         let errors: Vec<Problem> = problems(rules)
             .into_iter()
             .filter(|problem| problem.severity == Severity::Error)
@@ -85,7 +101,7 @@ impl Authenticator {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let mut this = Self::empty(rules, PasswordKey::new(random));
+        let mut this = Self::empty(rules, key);
         let accounts: HashMap<&str, Arc<str>> = rules
             .accounts
             .iter()
@@ -144,7 +160,7 @@ impl Authenticator {
         now: Instant,
     ) -> Decision {
         if !self.is_required() {
-            return Decision::Accept(self.anybody());
+            return Decision::Accept(self.anybody(Proof::Nothing));
         }
         if !self.nkeys.is_empty()
             && let Some(nkey) = self.presented_nkey(credentials)
@@ -164,9 +180,11 @@ impl Authenticator {
             return self.check_user(credentials, facts, now);
         }
         match &self.no_auth {
-            NoAuth::GlobalAccount if credentials.names_nobody() => Decision::Accept(self.anybody()),
+            NoAuth::GlobalAccount if credentials.names_nobody() => {
+                Decision::Accept(self.anybody(Proof::Nothing))
+            }
             NoAuth::User(name) if credentials.names_nobody() => {
-                self.without_credentials(name, facts)
+                decided(self.without_credentials(name, facts))
             }
             NoAuth::Refused | NoAuth::User(_) | NoAuth::GlobalAccount => {
                 Decision::Reject(Rejection::NoCredentials)
@@ -266,7 +284,9 @@ impl Authenticator {
         {
             return Decision::Reject(error.into());
         }
-        Decision::Accept(member.login())
+        let guest = credentials.nkey.is_empty() || needs_no_proof;
+        let proof = if guest { Proof::Nothing } else { Proof::Nkey };
+        Decision::Accept(member.login(proof))
     }
 
     fn check_user(
@@ -282,8 +302,7 @@ impl Authenticator {
         if !user.member.may_connect_by(facts.connection_type) {
             return refuse(Rejection::ConnectionType);
         }
-        // Two empty passwords would be equal.
-        if !user.has_password && !self.is_no_auth_user(user) && self.maps_certificates_to(user) {
+        if self.needs_certificate(user) {
             return refuse(Rejection::CertificateOnly);
         }
         self.check_password(user, credentials.password, now)
@@ -295,7 +314,7 @@ impl Authenticator {
         presented: &str,
         now: Instant,
     ) -> Decision {
-        let login = || user.member.login();
+        let login = || user.login();
         let name = &user.member.name;
         self.compare(
             &user.password,
@@ -308,36 +327,24 @@ impl Authenticator {
     }
 
     fn check_single(self: &Arc<Self>, credentials: &Credentials<'_>, now: Instant) -> Decision {
-        let login = || self.anybody();
+        let Credentials {
+            user,
+            password,
+            token,
+            ..
+        } = *credentials;
         match &self.single {
             None => Decision::Reject(Rejection::NoCredentials),
-            Some(Single::Token(token)) => self.compare(
-                token,
-                "",
-                credentials.token,
-                now,
-                login,
-                Rejection::WrongToken,
-            ),
-            Some(Single::User(name, _)) if **name != *credentials.user => self.refuse(
-                credentials.user,
-                credentials.password,
-                Rejection::UnknownUser,
-            ),
-            Some(Single::User(name, password)) => {
-                let login = || Login {
-                    user: Some(Arc::clone(name)),
-                    ..self.anybody()
-                };
-                let presented = credentials.password;
-                self.compare(
-                    password,
-                    name,
-                    presented,
-                    now,
-                    login,
-                    Rejection::WrongPassword,
-                )
+            Some(Single::Token(stored)) => {
+                let login = || self.anybody(Proof::Token(stored.clone()));
+                self.compare(stored, "", token, now, login, Rejection::WrongToken)
+            }
+            Some(Single::User(name, _)) if **name != *user => {
+                self.refuse(user, password, Rejection::UnknownUser)
+            }
+            Some(Single::User(name, stored)) => {
+                let login = || self.single_login(name, stored);
+                self.compare(stored, name, password, now, login, Rejection::WrongPassword)
             }
         }
     }
@@ -392,16 +399,18 @@ impl Authenticator {
 
     /// Lets the user of those without credentials in. With a bcrypt hash nobody is let in, because its password
     /// was not presented.
-    fn without_credentials(&self, name: &str, facts: &ConnectionFacts<'_>) -> Decision {
-        match self.users.get(name) {
-            None => Decision::Reject(Rejection::NoCredentials),
-            Some(user) if !user.member.may_connect_by(facts.connection_type) => {
-                Decision::Reject(Rejection::ConnectionType)
-            }
-            Some(user) => match user.password {
-                StoredPassword::Plain(_) => Decision::Accept(user.member.login()),
-                StoredPassword::Bcrypt(_) => Decision::Reject(Rejection::WrongPassword),
-            },
+    fn without_credentials(
+        &self,
+        name: &str,
+        facts: &ConnectionFacts<'_>,
+    ) -> Result<Login, Rejection> {
+        let user = self.users.get(name).ok_or(Rejection::NoCredentials)?;
+        if !user.member.may_connect_by(facts.connection_type) {
+            return Err(Rejection::ConnectionType);
+        }
+        match user.password {
+            StoredPassword::Plain(_) => Ok(user.member.login(Proof::Nothing)),
+            StoredPassword::Bcrypt(_) => Err(Rejection::WrongPassword),
         }
     }
 
@@ -435,23 +444,40 @@ impl Authenticator {
             .map(|(_, user)| user)
     }
 
-    fn is_no_auth_user(&self, user: &User) -> bool {
-        matches!(&self.no_auth, NoAuth::User(name) if **name == *user.member.name)
+    /// Whether a user without a password is one of certificates on some listener, and so must not log in by name
+    /// alone: two empty passwords would be equal.
+    fn needs_certificate(&self, user: &User) -> bool {
+        let is_guest = matches!(&self.no_auth, NoAuth::User(name) if **name == *user.member.name);
+        let may = |listener: &ConnectionType| user.member.may_connect_by(*listener);
+        !user.has_password && !is_guest && self.certificate_listeners.iter().any(may)
     }
 
-    /// Whether a certificate on some listener could be this user's.
-    fn maps_certificates_to(&self, user: &User) -> bool {
-        self.certificate_listeners
-            .iter()
-            .any(|listener| user.member.may_connect_by(*listener))
+    fn single_login(&self, name: &Arc<str>, stored: &StoredPassword) -> Login {
+        let user = Some(Arc::clone(name));
+        Login {
+            user,
+            ..self.anybody(Proof::Password(stored.clone()))
+        }
     }
 
-    fn anybody(&self) -> Login {
+    fn anybody(&self, proof: Proof) -> Login {
+        let account = Arc::clone(&self.global_account);
         Login {
             user: None,
-            account: Arc::clone(&self.global_account),
+            account,
             permissions: None,
+            proof,
         }
+    }
+}
+
+fn decided(outcome: Result<Login, Rejection>) -> Decision {
+    outcome.map_or_else(Decision::Reject, Decision::Accept)
+}
+
+impl User {
+    fn login(&self) -> Login {
+        self.member.login(Proof::Password(self.password.clone()))
     }
 }
 
@@ -461,11 +487,12 @@ impl Member {
         allowed.is_empty() || allowed.contains(&connection_type)
     }
 
-    fn login(&self) -> Login {
+    fn login(&self, proof: Proof) -> Login {
         Login {
             user: Some(Arc::clone(&self.name)),
             account: Arc::clone(&self.account),
             permissions: self.permissions.clone(),
+            proof,
         }
     }
 }
@@ -528,6 +555,3 @@ fn no_auth(rules: &AuthRules) -> NoAuth {
         NoAuth::Refused
     }
 }
-
-#[cfg(test)]
-mod tests;

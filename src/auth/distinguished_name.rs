@@ -133,6 +133,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn name(text: &str) -> DistinguishedName {
@@ -188,6 +190,32 @@ mod tests {
         assert!(name("CN=a+O=b").equals(&name("O=b+CN=a")));
         assert!(!name("CN=a,O=b").equals(&name("CN=A,O=b")));
         assert!(!name("CN=a").equals_reordered(&name("CN=a,O=b")));
+    }
+
+    proptest! {
+        /// Anything may stand in a value if it is escaped, and is read back as it was.
+        #[test]
+        fn escaped_values_are_read_back(values in prop::collection::vec(".*", 1..5)) {
+            let escape = |value: &String| {
+                value.bytes().map(|byte| format!("\\{byte:02x}")).collect::<String>()
+            };
+            let nonempty: Vec<&String> = values.iter().filter(|value| !value.is_empty()).collect();
+            let parts: Vec<String> =
+                nonempty.iter().map(|value| format!("CN={}", escape(value))).collect();
+            let read = DistinguishedName::parse(&parts.join(","));
+            let parts = nonempty.iter().map(|value| {
+                vec![Attribute { kind: "cn".to_owned(), value: (**value).clone() }]
+            });
+            let expected = DistinguishedName::new(parts.collect());
+            prop_assert_eq!(read, (!expected.is_empty()).then_some(expected));
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in "[a-zA-Z0-9 =,+#\\\\;\"<>\u{0}\u{e4}]{0,40}") {
+            if let Some(name) = DistinguishedName::parse(&text) {
+                prop_assert!(name.equals(&name) && name.equals_reordered(&name));
+            }
+        }
     }
 
     /// CVE-2026-33248: a relative name that occurs once matched two.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::authenticator::PasswordCheck;
+use super::password::StoredPassword;
 use super::permissions::Permissions;
 use super::rules::ConnectionType;
 use super::signature::SignatureError;
@@ -76,6 +77,33 @@ pub struct Login {
     pub account: Arc<str>,
     /// What it may do; `None` is everything.
     pub permissions: Option<Arc<Permissions>>,
+    /// What it was let in for, so that other rules can judge it again.
+    pub(super) proof: Proof,
+}
+
+/// What a peer proved, without the secret it proved it with.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    /// Nothing was asked for, or nothing was presented.
+    Nothing,
+    /// The token, as it is stored.
+    Token(StoredPassword),
+    /// The password of the user, as it is stored.
+    Password(StoredPassword),
+    /// The nkey.
+    Nkey,
+}
+
+/// What becomes of a connection when the rules change, see [`Authenticator::renew`](super::Authenticator::renew).
+#[derive(Debug)]
+#[must_use]
+pub enum Renewal {
+    /// It stays, with the permissions of the new rules.
+    Keep(Login),
+    /// It belongs to another account now: it is closed without an error, to connect again.
+    Moved,
+    /// It would not be let in any more: `-ERR 'Authorization Violation'` and a close.
+    Refuse(Rejection),
 }
 
 /// Why a peer was refused; for the log only.
@@ -126,7 +154,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// The outcome of [`Authenticator::authenticate`].
+/// The outcome of [`Authenticator::authenticate`](super::Authenticator::authenticate).
 #[derive(Debug)]
 #[must_use]
 pub enum Decision {

@@ -2,7 +2,7 @@
 //!
 //! [`Authenticator`] takes the credentials of CONNECT and what is known of the connection and says who that is;
 //! [`Permissions`] says where a user may publish and subscribe, [`DeliveryFilter`] which messages of a wide
-//! subscription a user may see, [`ReplyTracker`] which replies may be answered. [`problems`] finds what is wrong
+//! subscription a user may see, [`ReplyTracker`] which replies may be answered. [`problems()`] finds what is wrong
 //! with a configuration before anybody connects.
 
 mod authenticator;
@@ -20,7 +20,7 @@ mod signature;
 
 pub use authenticator::{Authenticator, PasswordCheck};
 pub use certificate::{CertificateNames, certificate_public_key};
-pub use login::{ConnectionFacts, Credentials, Decision, Login, Rejection};
+pub use login::{ConnectionFacts, Credentials, Decision, Login, Rejection, Renewal};
 pub use permissions::{DeliveryFilter, PermissionRules, Permissions, ResponseRules, SubjectRules};
 pub use problems::{Place, Problem, Severity, problems};
 pub use replies::ReplyTracker;

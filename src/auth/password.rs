@@ -2,6 +2,7 @@
 //! of those that were right.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,20 @@ const VERIFIED_FOR: Duration = Duration::from_secs(30);
 /// How many verified passwords are remembered at once.
 const VERIFIED_LIMIT: usize = 1024;
 
-/// What is kept of a configured password or token: enough to compare, and no plain text.
-#[derive(Clone, Debug)]
+/// What is kept of a configured password or token: enough to compare, and no plain text. Two that were stored under
+/// one key are equal if the configured texts are.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum StoredPassword {
     /// The keyed digest of a plain password.
-    Plain(hmac::Tag),
+    Plain([u8; 32]),
     /// A bcrypt hash.
     Bcrypt(Arc<str>),
+}
+
+impl fmt::Debug for StoredPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
 }
 
 /// The key under which passwords are compared and remembered; random in each process.
@@ -39,14 +47,14 @@ impl PasswordKey {
         if is_bcrypt(text) {
             StoredPassword::Bcrypt(text.into())
         } else {
-            StoredPassword::Plain(hmac::sign(&self.0, text.as_bytes()))
+            StoredPassword::Plain(bytes(&hmac::sign(&self.0, text.as_bytes())))
         }
     }
 
     /// Whether a presented password is the plain one behind the digest. Takes the same time for every password of
     /// the same length, right or wrong.
-    pub(super) fn matches(&self, stored: &hmac::Tag, presented: &str) -> bool {
-        hmac::verify(&self.0, presented.as_bytes(), stored.as_ref()).is_ok()
+    pub(super) fn matches(&self, stored: &[u8; 32], presented: &str) -> bool {
+        hmac::verify(&self.0, presented.as_bytes(), stored).is_ok()
     }
 
     /// A number that belongs to a name, which nobody without the key can foresee.
@@ -64,14 +72,18 @@ impl PasswordKey {
         // No hash holds this byte, so that the border between the two cannot move.
         context.update(&[0]);
         context.update(presented.as_bytes());
-        context.sign().as_ref().try_into().unwrap_or_default()
+        bytes(&context.sign())
     }
 }
 
-impl std::fmt::Debug for PasswordKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for PasswordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordKey([REDACTED])")
     }
+}
+
+fn bytes(tag: &hmac::Tag) -> [u8; 32] {
+    tag.as_ref().try_into().unwrap_or_default()
 }
 
 /// Passwords that were lately verified against bcrypt hashes, by keyed digest.

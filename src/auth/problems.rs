@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use super::authenticator::effective_permissions;
 use super::distinguished_name::DistinguishedName;
 use super::password::{bcrypt_cost, is_bcrypt, is_usable_bcrypt};
-use super::permissions::Permissions;
+use super::permissions::{PermissionRules, Permissions, SubjectRules};
 use super::rules::{AuthRules, Secret, UserIdentity, UserRules};
 use super::signature::user_key;
 
@@ -164,11 +164,33 @@ fn user(rules: &AuthRules, place: usize, user: &UserRules, found: &mut Found) {
             shown
         }
     };
+    for direction in empty_lists(effective_permissions(rules, user)) {
+        let text = format!(
+            "invalid permissions for {shown}: the empty list of subjects to {direction} to would allow all; leave it out or deny \">\""
+        );
+        found.error(place, text);
+    }
     if let Some(Err(errors)) = effective_permissions(rules, user).map(Permissions::compile) {
         for error in errors {
             found.error(place, format!("invalid permissions for {shown}: {error}"));
         }
     }
+}
+
+/// The directions in which an empty list of allowed subjects allows all with nats-server. Not for publishing where
+/// responses are allowed: there it means that nothing else is.
+fn empty_lists(permissions: Option<&PermissionRules>) -> impl Iterator<Item = &'static str> {
+    let is_empty = |rules: Option<&SubjectRules>| {
+        rules
+            .and_then(|rules| rules.allow.as_ref())
+            .is_some_and(Vec::is_empty)
+    };
+    let publish = permissions.filter(|permissions| permissions.responses.is_none());
+    let publish = is_empty(publish.and_then(|permissions| permissions.publish.as_ref()));
+    let subscribe = is_empty(permissions.and_then(|permissions| permissions.subscribe.as_ref()));
+    [(publish, "publish"), (subscribe, "subscribe")]
+        .into_iter()
+        .filter_map(|(empty, direction)| empty.then_some(direction))
 }
 
 fn bcrypt(place: Place, shown: &str, secret: &Secret, found: &mut Found) {
@@ -257,8 +279,8 @@ fn plain_passwords(rules: &AuthRules, found: &mut Found) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::ResponseRules;
     use crate::auth::rules::{AccountRules, ConnectionType};
-    use crate::auth::{PermissionRules, SubjectRules};
 
     fn user(name: &str, password: &str) -> UserRules {
         UserRules {
@@ -423,6 +445,37 @@ mod tests {
             ),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_empty_list_of_subjects_is_no_list() {
+        let empty = || {
+            Some(SubjectRules {
+                allow: Some(Vec::new()),
+                deny: Vec::new(),
+            })
+        };
+        let with = |permissions| {
+            let user = UserRules {
+                permissions: Some(permissions),
+                ..user("a", "x")
+            };
+            errors(&list(vec![user]))
+        };
+        let both = PermissionRules {
+            publish: empty(),
+            subscribe: empty(),
+            responses: None,
+        };
+        assert_eq!(with(both.clone()).len(), 2);
+        let responses = Some(ResponseRules::default());
+        assert_eq!(with(PermissionRules { responses, ..both }).len(), 1);
+        let none = PermissionRules {
+            responses,
+            publish: empty(),
+            ..PermissionRules::default()
+        };
+        assert!(with(none).is_empty());
     }
 
     #[test]

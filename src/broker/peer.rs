@@ -101,6 +101,8 @@ struct State {
     /// The wire has been blocked for long without any progress: pausing publishers would help nobody.
     unresponsive: bool,
     closing: Option<CloseReason>,
+    /// What is pending will never be sent, nor what comes back from a sender.
+    discards: bool,
     out_messages: u64,
     out_bytes: u64,
     /// Bytes that the wire has taken, control lines included.
@@ -119,6 +121,11 @@ pub struct Condition {
 impl State {
     fn pending(&self) -> usize {
         self.outbound.pending() + self.sending
+    }
+
+    fn discard(&mut self) {
+        self.discards = true;
+        self.outbound.clear();
     }
 }
 
@@ -390,7 +397,7 @@ impl Peer {
         if overflow {
             self.start_closing(state, CloseReason::SlowConsumerPendingBytes);
         }
-        state.gated |= pending > max_pending / 4 * 3;
+        state.gated |= state.blocked && pending > max_pending / 4 * 3;
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {
@@ -471,7 +478,11 @@ impl Peer {
         let sent = state.sending - batch.pending();
         state.sent += sent as u64;
         state.sending = 0;
-        state.outbound.prepend(batch);
+        if state.discards {
+            drop(batch);
+        } else {
+            state.outbound.prepend(batch);
+        }
         if sent > 0 {
             state.unresponsive = false;
         }
@@ -487,7 +498,13 @@ impl Peer {
             return Some(Flush::Blocked);
         }
         self.start_closing(&mut state, CloseReason::WriteError);
+        state.discard();
         Some(Flush::Broken)
+    }
+
+    /// Gives up what is pending, now and from now on: nobody will ever take it.
+    pub fn discard_pending(&self) {
+        self.lock().discard();
     }
 
     /// The wire takes bytes again: sends on. For the connection's own task.
@@ -555,7 +572,7 @@ impl Peer {
         if state.closing.is_none() {
             state.closing = Some(reason);
             if !reason.flushes() {
-                state.outbound.clear();
+                state.discard();
             }
             self.wire.wake();
             self.ungated.notify_waiters();

@@ -27,8 +27,16 @@ const FIRST_CONNECTION: u64 = 5;
 
 impl Default for Broker {
     fn default() -> Self {
+        Self::new(SYSTEM_ACCOUNT)
+    }
+}
+
+impl Broker {
+    /// A broker without connections whose system account has this name.
+    #[must_use]
+    pub fn new(system_account: &str) -> Self {
         let global = Arc::new(Account::new(GLOBAL_ACCOUNT));
-        let system = Arc::new(Account::new(SYSTEM_ACCOUNT));
+        let system = Arc::new(Account::new(system_account));
         let accounts = DashMap::new();
         for account in [&global, &system] {
             accounts.insert(account.name().to_owned(), Arc::clone(account));
@@ -43,9 +51,7 @@ impl Default for Broker {
             stats: ServerStats::default(),
         }
     }
-}
 
-impl Broker {
     /// The account of everybody who was not given another one.
     #[must_use]
     pub fn global_account(&self) -> &Arc<Account> {

@@ -32,8 +32,9 @@ pub struct Keepalive {
     max_unanswered: u32,
     unanswered: u32,
     next: Instant,
+    begun: Instant,
     last_heard: Instant,
-    asked: Instant,
+    asked: Option<Instant>,
     round_trip: Option<Duration>,
     random: u64,
 }
@@ -47,8 +48,9 @@ impl Keepalive {
             max_unanswered,
             unanswered: 0,
             next: now + interval,
+            begun: now,
             last_heard: now,
-            asked: now,
+            asked: None,
             round_trip: None,
             random,
         }
@@ -66,8 +68,11 @@ impl Keepalive {
         self.round_trip
     }
 
-    /// The peer has introduced itself, in answer to what was sent when the connection began.
+    /// The peer has introduced itself, in answer to what was sent when the connection began. That is a
+    /// first measure of the round-trip time, which the first ping makes a better one.
     pub fn introduced(&mut self, now: Instant) {
+        let answered_after = now.saturating_duration_since(self.begun);
+        self.round_trip.get_or_insert(answered_after);
         let first = self.interval.min(FIRST_PING);
         let spread = first / FIRST_PING_SPREAD;
         // Parts of 1024: fine enough to spread clients, and it cannot overflow.
@@ -83,7 +88,8 @@ impl Keepalive {
     /// The peer has answered a ping.
     pub fn ponged(&mut self, now: Instant) {
         self.unanswered = 0;
-        self.round_trip = Some(now.saturating_duration_since(self.asked));
+        let asked = self.asked.unwrap_or(self.begun);
+        self.round_trip = Some(now.saturating_duration_since(asked));
     }
 
     /// What is to be done at `now`, which is [`Self::next`] or later. Sets the next time.
@@ -93,7 +99,8 @@ impl Keepalive {
         }
         self.next = now + self.interval;
         let silent = now.saturating_duration_since(self.last_heard) >= self.interval;
-        let measure = self.round_trip.is_none() || now.duration_since(self.asked) > MEASURE_AGAIN;
+        let outdated = |asked: Instant| now.saturating_duration_since(asked) > MEASURE_AGAIN;
+        let measure = self.round_trip.is_none() || self.asked.is_none_or(outdated);
         if !silent && !measure {
             return Due::Nothing;
         }
@@ -101,7 +108,7 @@ impl Keepalive {
             return Due::Stale;
         }
         self.unanswered += 1;
-        self.asked = now;
+        self.asked = Some(now);
         Due::Ping
     }
 }
@@ -110,11 +117,12 @@ impl Keepalive {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[tokio::test]
     async fn a_silent_peer_is_asked_and_given_up() {
         let start = Instant::now();
-        let minute = Duration::from_secs(60);
-        let mut keepalive = Keepalive::new(start, minute, 2, 1023);
+        let mut keepalive = Keepalive::new(start, MINUTE, 2, 1023);
         keepalive.introduced(start);
         let first = keepalive.next();
         assert!(first >= start + FIRST_PING && first <= start + FIRST_PING * 6 / 5);
@@ -122,10 +130,46 @@ mod tests {
         assert_eq!(keepalive.due(first), Due::Ping);
         keepalive.ponged(first + Duration::from_millis(3));
         assert_eq!(keepalive.round_trip(), Some(Duration::from_millis(3)));
-        keepalive.heard(first + minute / 2);
-        assert_eq!(keepalive.due(first + minute), Due::Nothing, "not silent");
-        assert_eq!(keepalive.due(first + minute * 2), Due::Ping);
-        assert_eq!(keepalive.due(first + minute * 3), Due::Ping);
-        assert_eq!(keepalive.due(first + minute * 4), Due::Stale);
+        keepalive.heard(first + MINUTE / 2);
+        assert_eq!(keepalive.due(first + MINUTE), Due::Nothing, "not silent");
+        assert_eq!(keepalive.due(first + MINUTE * 2), Due::Ping);
+        assert_eq!(keepalive.due(first + MINUTE * 3), Due::Ping);
+        assert_eq!(keepalive.due(first + MINUTE * 4), Due::Stale);
+    }
+
+    #[tokio::test]
+    async fn a_busy_peer_is_asked_once_and_then_left_alone() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(start, MINUTE, 2, 0);
+        keepalive.introduced(start + Duration::from_millis(7));
+        assert_eq!(keepalive.round_trip(), Some(Duration::from_millis(7)));
+        let first = keepalive.next();
+        keepalive.heard(first);
+        assert_eq!(keepalive.due(first), Due::Ping, "to measure the round trip");
+        for minute in 1..=60 {
+            keepalive.heard(first + MINUTE * minute);
+            let due = keepalive.due(first + MINUTE * minute);
+            assert_eq!(
+                due,
+                Due::Nothing,
+                "minute {minute}: it need not even have answered"
+            );
+        }
+        keepalive.heard(first + MINUTE * 61);
+        assert_eq!(
+            keepalive.due(first + MINUTE * 61),
+            Due::Ping,
+            "to measure again"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_introduce_itself_must_answer() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(start, MINUTE, 2, 0);
+        for (minute, due) in [(1, Due::Ping), (2, Due::Ping), (3, Due::Stale)] {
+            keepalive.heard(start + MINUTE * minute);
+            assert_eq!(keepalive.due(start + MINUTE * minute), due);
+        }
     }
 }

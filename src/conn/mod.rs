@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep, timeout};
 
 use crate::auth::{Login, PasswordCheck, Rejection};
 use crate::broker::close::CloseReason;
-use crate::broker::peer::Peer;
+use crate::broker::peer::{Flush, Peer};
 use crate::proto::encode;
 use keepalive::{Due, Keepalive};
 use read::{Reader, Turned};
@@ -353,19 +353,24 @@ impl<L: Link> Connection<L> {
             let wire = &self.wire;
             poll_fn(|context| wire.poll_shutdown(context)).await;
             let reader = &mut self.reader;
-            let discard = poll_fn(|context| reader.poll_discard(context, LINGER_BYTES));
+            let mut left = LINGER_BYTES;
+            let discard = poll_fn(|context| reader.poll_discard(context, &mut left));
             let _ = timeout(LINGER, discard).await;
         }
         drop(self.wire.take());
+        // Match caches of others may hold the peer for a while yet.
+        self.peer.discard_pending();
     }
 
+    /// Sends what is pending, or waits until whoever is sending it has done so.
     async fn drain(&self) {
-        let mut pending = self.peer.pending();
-        self.peer.flush();
-        while pending > 0 && self.peer.condition().blocked {
-            poll_fn(|context| self.wire.poll_writable(context)).await;
-            self.peer.resume();
-            pending = self.peer.pending();
+        loop {
+            match self.peer.resume() {
+                Flush::Broken => return,
+                Flush::Done if self.peer.pending() == 0 => return,
+                Flush::Done => tokio::task::yield_now().await,
+                Flush::Blocked => poll_fn(|context| self.wire.poll_writable(context)).await,
+            }
         }
     }
 }

@@ -222,15 +222,16 @@ impl Reader {
         };
     }
 
-    /// Reads and drops what still comes, up to `limit` bytes, until the peer closes.
-    pub fn poll_discard(&mut self, context: &mut Context<'_>, limit: usize) -> Poll<()> {
+    /// Reads and drops what still comes, `left` bytes of it, until the peer closes.
+    pub fn poll_discard(&mut self, context: &mut Context<'_>, left: &mut usize) -> Poll<()> {
         self.tail = Tail::None;
         with_scratch(|scratch| {
-            let mut discarded = 0;
-            while discarded < limit {
+            while *left > 0 {
                 let mut space = ReadBuf::new(&mut scratch.read_buffer);
                 match ready!(Pin::new(&mut self.half).poll_read(context, &mut space)) {
-                    Ok(()) if !space.filled().is_empty() => discarded += space.filled().len(),
+                    Ok(()) if !space.filled().is_empty() => {
+                        *left = left.saturating_sub(space.filled().len());
+                    }
                     Ok(()) | Err(_) => return Poll::Ready(()),
                 }
             }

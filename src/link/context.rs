@@ -62,14 +62,14 @@ pub struct ClientContext {
     /// Accounts, connections and counters.
     pub broker: Arc<Broker>,
     settings: RwLock<Arc<ClientSettings>>,
-    info: RwLock<Arc<Info>>,
+    info: Info,
 }
 
 impl ClientContext {
     /// A context with these settings, whose clients are told `info`.
     #[must_use]
     pub fn new(broker: Arc<Broker>, settings: ClientSettings, info: Info) -> Self {
-        let (settings, info) = (RwLock::new(Arc::new(settings)), RwLock::new(Arc::new(info)));
+        let settings = RwLock::new(Arc::new(settings));
         Self {
             broker,
             settings,
@@ -93,20 +93,14 @@ impl ClientContext {
 
     /// What clients are told, less what concerns one of them alone.
     #[must_use]
-    pub fn info(&self) -> Arc<Info> {
-        Arc::clone(&self.info.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes what clients are told from now on.
-    pub fn update_info(&self, change: impl FnOnce(&mut Info)) {
-        let mut info = self.info.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut info));
+    pub fn info(&self) -> &Info {
+        &self.info
     }
 
     /// The INFO document for one client.
     #[must_use]
     pub fn info_for(&self, client: &Peer) -> Info {
-        let mut info = (*self.info()).clone();
+        let mut info = self.info.clone();
         let facts = client.facts();
         info.client_id = facts.id;
         info.client_ip.clone_from(&facts.ip);

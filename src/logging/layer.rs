@@ -60,7 +60,7 @@ impl Levels {
     }
 }
 
-/// Writes the process's events to the log; made by [`super::layer`].
+/// Writes the process's events to the log; made by [`super::layer()`].
 ///
 /// Events of other crates are shown from `WARN` upwards only, so that `-DV` shows this server's protocol and not
 /// the inner life of its libraries.

@@ -11,7 +11,7 @@
 //! * `system_account = true` on a `TRACE`: shown only with `trace_verbose`;
 //! * any other field: part of JSON lines, absent from text lines.
 //!
-//! A library user who wants these lines calls [`install`], or composes [`layer`] with layers of their own; the
+//! A library user who wants these lines calls [`install`], or composes [`layer()`] with layers of their own; the
 //! server itself never installs a subscriber.
 
 mod clock;

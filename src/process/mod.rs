@@ -1,10 +1,13 @@
-//! What the server shows of its process to the machine around it: the pid file and the ports file.
+//! What the server shows of its process to the machine around it, the pid file and the ports file, and what it
+//! asks of the machine.
 
+mod file_limit;
 mod pid_file;
 mod ports_file;
 
 use std::io;
 
+pub use file_limit::raise_file_limit;
 pub use pid_file::write_pid_file;
 pub use ports_file::{Ports, PortsFile, listener_urls};
 

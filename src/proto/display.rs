@@ -50,10 +50,11 @@ pub fn escaped(bytes: &[u8]) -> String {
                 other if other.is_ascii_control() => {
                     text.push_str(&format!("\\x{:02x}", u32::from(other)));
                 }
-                other if other.is_control() => {
-                    text.push_str(&format!("\\u{:04x}", u32::from(other)));
+                other if is_visible(other) => text.push(other),
+                other if u32::from(other) > 0xffff => {
+                    text.push_str(&format!("\\U{:08x}", u32::from(other)));
                 }
-                other => text.push(other),
+                other => text.push_str(&format!("\\u{:04x}", u32::from(other))),
             }
         }
         for byte in chunk.invalid() {
@@ -63,9 +64,21 @@ pub fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// Whether Go would print `character` as it is. After a letter, a combining mark is visible too.
+fn is_visible(character: char) -> bool {
+    character.is_ascii() || format!("a{character}").escape_debug().nth(1) == Some(character)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_visible_characters_stay() {
+        let text = "\u{e4}\u{301}\u{1f600} \u{a0}\u{ad}\u{200b}\u{e0001}\u{85}\x7f";
+        let expected = "\u{e4}\u{301}\u{1f600} \\u00a0\\u00ad\\u200b\\U000e0001\\u0085\\x7f";
+        assert_eq!(escaped(text.as_bytes()), expected);
+    }
 
     #[test]
     fn payloads_are_escaped_and_cut() {

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use super::display::escaped;
+
 /// An error that is written to the peer as `-ERR 'text'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProtocolError {
@@ -75,21 +77,21 @@ impl ProtocolError {
             Self::PublishViolation(subject) => {
                 return format!(
                     "Permissions Violation for Publish to \"{}\"",
-                    lossy(subject)
+                    escaped(subject)
                 )
                 .into();
             }
             Self::ReplyViolation(reply) => {
                 return format!(
                     "Permissions Violation for Publish with Reply of \"{}\"",
-                    lossy(reply)
+                    escaped(reply)
                 )
                 .into();
             }
             Self::TooManySubjectTokens(filter) => {
                 return format!(
                     "Permissions Violation for Subscription to \"{}\", too many tokens",
-                    lossy(filter)
+                    escaped(filter)
                 )
                 .into();
             }
@@ -99,7 +101,7 @@ impl ProtocolError {
             } => {
                 return format!(
                     "Permissions Violation for Subscription to \"{}\"",
-                    lossy(filter)
+                    escaped(filter)
                 )
                 .into();
             }
@@ -109,8 +111,8 @@ impl ProtocolError {
             } => {
                 return format!(
                     "Permissions Violation for Subscription to \"{}\" using queue \"{}\"",
-                    lossy(filter),
-                    lossy(queue)
+                    escaped(filter),
+                    escaped(queue)
                 )
                 .into();
             }
@@ -145,6 +147,14 @@ impl ProtocolError {
     }
 }
 
-fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_quoted_as_go_quotes_them() {
+        let error = ProtocolError::PublishViolation(b"a\"b\\\xff\x01".to_vec());
+        let text = r#"Permissions Violation for Publish to "a\"b\\\xff\x01""#;
+        assert_eq!(error.text(), text);
+    }
 }

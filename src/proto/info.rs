@@ -192,6 +192,9 @@ impl ConnectOptions {
     /// When the text is not one JSON object (or `null`) whose fields have the right types.
     pub fn merge(&mut self, json: &[u8]) -> Result<(), ConnectError> {
         let text = String::from_utf8_lossy(json);
+        if has_control_in_string(&text) {
+            return Err(ConnectError);
+        }
         let mut reader = serde_json::Deserializer::from_str(&text);
         let merged = reader.deserialize_any(Merge(self));
         merged.and_then(|()| reader.end()).map_err(|_| ConnectError)
@@ -201,6 +204,21 @@ impl ConnectOptions {
 /// The CONNECT document cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectError;
+
+/// Whether a string of the JSON `text` holds a raw control character. The reader does not see to it
+/// where it allows lone surrogates.
+fn has_control_in_string(text: &str) -> bool {
+    let (mut inside, mut escaped) = (false, false);
+    text.bytes().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = inside,
+            b'"' => inside = !inside,
+            _ => {}
+        }
+        inside && byte < b' '
+    })
+}
 
 /// Reads a CONNECT document field by field, so that unknown fields cost nothing however they look.
 struct Merge<'a>(&'a mut ConnectOptions);
@@ -330,6 +348,8 @@ mod tests {
             r#"{"echo":1,"echo":true}"#,
             r#"{"import":{"allow":1}}"#,
             r#"{"x":01}"#,
+            "{\"name\":\"a\tb\"}",
+            "{\"\\\"\n\":1}",
         ] {
             assert_eq!(options.merge(bad.as_bytes()), Err(ConnectError), "{bad}");
         }

@@ -229,6 +229,10 @@ impl<'a, 's, S> Branches<'a, 's, S> {
 }
 
 impl<S> Node<S> {
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes exist already: only pointers move"
+    )]
     fn take_children(&mut self, below: &mut Vec<Box<Self>>) {
         below.extend(self.star.take());
         if !self.literals.is_empty() {

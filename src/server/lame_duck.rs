@@ -20,7 +20,6 @@ pub(super) async fn run(server: &Server) {
     }
     tracing::info!("Entering lame duck mode, stop accepting new clients");
     inner.stop_listening().await;
-    inner.context.update_info(|info| info.ldm = true);
     if inner.context.broker.connection_count() > 0 {
         tell_clients(server);
         tokio::select! {
@@ -35,7 +34,9 @@ fn tell_clients(server: &Server) {
     let context = &server.inner.context;
     for peer in context.broker.peers() {
         if peer.wants_info() {
-            peer.send(&encode::info(&context.info_for(&peer).to_json()));
+            let mut info = context.info_for(&peer);
+            info.ldm = true;
+            peer.send(&encode::info(&info.to_json()));
             peer.flush();
         }
     }

@@ -1,12 +1,12 @@
 //! Accepting clients.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::Inner;
 use crate::broker::close::CloseReason;
@@ -21,6 +21,9 @@ use crate::proto::error::ProtocolError;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Connections that the system completes before they are accepted; it may allow fewer.
+const BACKLOG: u32 = 4096;
+
 /// A bound listener for clients.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -30,7 +33,10 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        let socket = TcpListener::bind((host, port)).await?;
+        let socket = match host.parse() {
+            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await?,
+            Ok(_) | Err(_) => TcpListener::bind((host, port)).await?,
+        };
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
@@ -61,6 +67,25 @@ impl Listener {
             }
         }
     }
+}
+
+/// Listens on all addresses of both families, which is what `0.0.0.0` means to nats-server (oracle).
+async fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
+    match bind_both_families(port) {
+        // There is no IPv6 here; every other reason would be the same for IPv4.
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        outcome => outcome,
+    }
+}
+
+fn bind_both_families(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v6()?;
+    rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv6Addr::UNSPECIFIED, port).into())?;
+    socket.listen(BACKLOG)
 }
 
 /// Registers a client, greets it and lets it run in a task of its own.

@@ -55,6 +55,8 @@ pub struct ServerOptions {
     pub lame_duck_duration: Duration,
     /// Time before a lame duck closes the first client.
     pub lame_duck_grace_period: Duration,
+    /// Name of the system account.
+    pub system_account: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
 }
@@ -132,7 +134,7 @@ impl Server {
             })?;
         let address = listener.address();
         let info = first_info(&options, &identity, address);
-        let broker = Arc::new(Broker::default());
+        let broker = Arc::new(Broker::new(&options.system_account));
         let ServerOptions {
             limits,
             authenticator,

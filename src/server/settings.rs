@@ -9,6 +9,7 @@ use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
     SubjectRules, UserIdentity, UserRules,
 };
+use crate::broker::account::SYSTEM_ACCOUNT;
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use crate::config::options::{accounts, permissions, users};
@@ -38,6 +39,10 @@ impl ServerOptions {
             timeouts: timeouts(options, &authenticator),
             lame_duck_duration: options.lame_duck_duration,
             lame_duck_grace_period: options.lame_duck_grace_period,
+            system_account: options
+                .system_account
+                .clone()
+                .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
             authenticator,
         })
     }
@@ -117,10 +122,7 @@ fn auth_rules(options: &Options) -> AuthRules {
         users.extend(account.users.iter().map(|user| user_rules(user, name)));
     }
     AuthRules {
-        authorization_block: block.user.is_some()
-            || block.password.is_some()
-            || block.token.is_some()
-            || block.users_defined,
+        authorization_block: block.written,
         user: block.user.clone(),
         password: block.password.as_ref().map(secret),
         token: block.token.as_ref().map(secret),

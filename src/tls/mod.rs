@@ -7,6 +7,7 @@
 
 mod files;
 mod gate;
+mod known_hosts;
 mod listener;
 mod pinned;
 mod rate_limit;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use gate::{Established, GateLimits, HandshakeError, HandshakeGate, TlsFacts};
+pub use known_hosts::names_known_host;
 pub use listener::{Refresh, TlsListener};
 pub use pinned::PinnedCertificates;
 pub use rate_limit::RateLimit;

@@ -1,19 +1,28 @@
 //! The differences that are known and explained.
 //!
-//! They are the table under "Known differences" in docs/compatibility.md: the first column holds
-//! the title of a conversation, or its beginning followed by `…`.
+//! They are the first columns of two tables in docs/compatibility.md: under "Known differences"
+//! the title of a conversation, or its beginning followed by `…`; under "Options not supported
+//! yet" the name of an option.
 
 const DOCUMENT: &str = include_str!("../../docs/compatibility.md");
-const HEADING: &str = "## Known differences";
 
 /// The explained conversations, as the document names them.
-pub(crate) fn entries() -> Vec<String> {
-    entries_of(DOCUMENT)
+pub(crate) fn differences() -> Vec<String> {
+    first_column(DOCUMENT, "## Known differences")
 }
 
-fn entries_of(document: &str) -> Vec<String> {
-    let section = document.split_once(HEADING).map_or("", |(_, after)| after);
-    let section = section.split("\n## ").next().unwrap_or_default();
+/// Options of nats-server with which Midge does not start yet.
+pub(crate) fn unsupported() -> Vec<String> {
+    first_column(DOCUMENT, "## Options not supported yet")
+}
+
+fn first_column(document: &str, heading: &str) -> Vec<String> {
+    let section = document
+        .split_once(heading)
+        .map_or("", |(_, after)| after)
+        .split("\n## ")
+        .next()
+        .unwrap_or_default();
     let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
     rows.filter_map(|row| row.split('|').nth(1))
         .map(|cell| cell.trim().trim_matches('`').to_owned())
@@ -32,6 +41,9 @@ pub(crate) fn explains(entry: &str, title: &str) -> bool {
 fn the_table_is_read_from_its_section_only() {
     let document = "| x | y |\n|---|---|\n| no | no |\n## Known differences\n\n| conversation | why |\n|---|---|\n\
         | `one [a b]` | x |\n| two… | y |\n\n## Next\n| no | no |\n";
-    assert_eq!(entries_of(document), ["one [a b]", "two…"]);
+    assert_eq!(
+        first_column(document, "## Known differences"),
+        ["one [a b]", "two…"]
+    );
     assert!(explains("two…", "two and more") && !explains("two", "two and more"));
 }

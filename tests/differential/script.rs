@@ -28,7 +28,9 @@
 //! Between title and steps a conversation may say how answers are compared:
 //! `alone` (servers of its own), `keepalive` (the server's PINGs count), `group 1 2`
 //! (who of these subscriptions gets a message is left open), `unanswered` (503 may go to any of
-//! the peer's equal subscriptions), `loosely b` (of b only the close is compared).
+//! the peer's equal subscriptions), `repeats` (the complaint about a pedantic client's subject
+//! counts once however often it is repeated), `documents` (of payloads that are JSON only the
+//! names of fields are compared), `loosely b` (of b only the close is compared).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,6 +61,10 @@ pub(crate) struct Tolerance {
     pub(crate) keepalive: bool,
     /// A no-responders status may carry any subscription of its peer.
     pub(crate) unanswered: bool,
+    /// nats-server complains about a subject again when the message came in pieces.
+    pub(crate) repeats: bool,
+    /// Of JSON payloads only the names of fields are compared.
+    pub(crate) documents: bool,
     /// Subscriptions among which the server chooses freely.
     pub(crate) groups: Vec<Vec<String>>,
     /// Peers of which only the close is compared.
@@ -244,6 +250,8 @@ fn read_line(line: &str, conversation: &mut Conversation) -> Result<(), String> 
         ["alone"] => tolerance.alone = true,
         ["keepalive"] => tolerance.keepalive = true,
         ["unanswered"] => tolerance.unanswered = true,
+        ["repeats"] => tolerance.repeats = true,
+        ["documents"] => tolerance.documents = true,
         ["group", sids @ ..] => tolerance.groups.push(owned(sids)),
         ["loosely", peers @ ..] => tolerance.loosely.extend(owned(peers)),
         _ => conversation.steps.push(read_step(line, &words)?),
@@ -319,6 +327,8 @@ impl fmt::Display for Conversation {
             (tolerance.alone, "alone"),
             (tolerance.keepalive, "keepalive"),
             (tolerance.unanswered, "unanswered"),
+            (tolerance.repeats, "repeats"),
+            (tolerance.documents, "documents"),
         ];
         for (_, word) in flags.iter().filter(|(set, _)| *set) {
             writeln!(formatter, "{word}")?;
@@ -378,7 +388,7 @@ impl fmt::Display for Step {
 #[test]
 fn scripts_round_trip_through_their_text() {
     let text = "let quiet = CONNECT {\"verbose\":false}\nserver\nport: -1\nend\n== one\n| 1\n| \\s2\nalone\n\
-        group 1 2\nloosely b\na> \\{quiet}\na>> PUB a \\=\\|\\r\\n\na each> PING\na times 3> PING\na? +OK\n\
+        group 1 2\nloosely b\ndocuments\nunanswered\nrepeats\nkeepalive\na> \\{quiet}\na>> PUB a \\=\\|\\r\\n\na each> PING\na times 3> PING\na? +OK\n\
         a? closed\na? 12 times\nb open\nb sync\nsync\nb hold\nb resume\nb drop\nserver signal usr2\n";
     let conversations = read("text", text).unwrap();
     assert_eq!(conversations.len(), 2);

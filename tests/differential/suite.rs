@@ -1,6 +1,6 @@
 //! The tests: all written conversations, and generated ones for a while.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::env;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +15,7 @@ use crate::generate;
 use crate::known;
 use crate::script::{self, Conversation};
 use crate::server::Programs;
-use crate::verdict::{GENERATED, Pair, Verdict, WRITTEN, compare_alone};
+use crate::verdict::{GENERATED, KNOWN, Pair, Verdict, WRITTEN, compare_alone};
 
 /// Conversations are spread over this many threads, which mostly wait, each with its own servers.
 const WORKERS: usize = 4;
@@ -43,6 +43,7 @@ fn written_conversations() {
         .into_iter()
         .filter(|conversation| is_wanted(conversation, &wanted))
         .collect();
+    assert!(!chosen.is_empty(), "no conversation is called {wanted}");
     let Some(programs) = programs("written_conversations") else {
         return;
     };
@@ -54,10 +55,14 @@ fn written_conversations() {
     if wanted.is_empty() && !programs.are_the_same() {
         report.complain_about_unused_entries();
     }
-    say(&format!(
-        "{} written conversations compared",
-        verdicts.len()
-    ));
+    let (compared, unsupported) = (verdicts.len() - report.unsupported, report.unsupported);
+    say(&format!("{compared} written conversations compared"));
+    if unsupported > 0 {
+        let options = known::unsupported().join(", ");
+        say(&format!(
+            "skipped: {unsupported} written conversations that need {options}"
+        ));
+    }
     report.finish();
 }
 
@@ -104,7 +109,7 @@ fn generated_conversations() {
 #[test]
 fn every_known_difference_names_a_conversation() {
     let conversations = written();
-    for entry in known::entries() {
+    for entry in known::differences() {
         let found = conversations
             .iter()
             .any(|conversation| known::explains(&entry, &conversation.title));
@@ -226,14 +231,22 @@ type Pairs = HashMap<String, Pair>;
 
 /// A difference on shared servers counts if servers of its own show it too.
 fn compare_written(programs: &Programs, pairs: &mut Pairs, conversation: &Conversation) -> Verdict {
+    let is_known = known::differences()
+        .iter()
+        .any(|entry| known::explains(entry, &conversation.title));
+    if is_known {
+        return compare_alone(programs, conversation, KNOWN);
+    }
     if !conversation.tolerance.alone {
         let pair = match started(programs, pairs, conversation) {
             Ok(pair) => pair,
-            Err(why) => return Verdict::Broken(why),
+            Err(verdict) => return verdict,
         };
         match pair.compare(conversation, WRITTEN) {
             Verdict::Different(_) => {}
-            verdict => return verdict,
+            verdict @ (Verdict::Same | Verdict::Unsupported(_) | Verdict::Broken(_)) => {
+                return verdict;
+            }
         }
         pairs.remove(&conversation.configuration);
     }
@@ -243,7 +256,7 @@ fn compare_written(programs: &Programs, pairs: &mut Pairs, conversation: &Conver
 fn compare_sharing(programs: &Programs, pairs: &mut Pairs, conversation: &Conversation) -> Verdict {
     let verdict = match started(programs, pairs, conversation) {
         Ok(pair) => pair.compare(conversation, GENERATED),
-        Err(why) => return Verdict::Broken(why),
+        Err(verdict) => return verdict,
     };
     if verdict != Verdict::Same {
         pairs.remove(&conversation.configuration);
@@ -256,7 +269,7 @@ fn started<'a>(
     programs: &Programs,
     pairs: &'a mut Pairs,
     conversation: &Conversation,
-) -> Result<&'a mut Pair, String> {
+) -> Result<&'a mut Pair, Verdict> {
     let configuration = &conversation.configuration;
     if !pairs.contains_key(configuration) {
         pairs.insert(configuration.clone(), Pair::start(programs, configuration)?);
@@ -271,10 +284,14 @@ fn judge_generated(programs: &Programs, conversation: &Conversation) {
     if verdict == Verdict::Same {
         return;
     }
-    let shortest = generate::minimise(conversation, |part| compare(part) != Verdict::Same);
-    let verdict = match compare(&shortest) {
-        Verdict::Same => verdict,
-        again => again,
+    let shortest = generate::minimise(conversation, |part| {
+        matches!(compare(part), Verdict::Different(_))
+    });
+    let again = compare(&shortest);
+    let verdict = if again == Verdict::Same {
+        verdict
+    } else {
+        again
     };
     panic!(
         "{shortest}\n{}\nagain with MIDGE_SEED={}",
@@ -283,10 +300,11 @@ fn judge_generated(programs: &Programs, conversation: &Conversation) {
     );
 }
 
-fn explain(verdict: &Verdict) -> &str {
+fn explain(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Same => "the difference did not come again",
-        Verdict::Different(text) | Verdict::Broken(text) => text,
+        Verdict::Same => "the difference did not come again".into(),
+        Verdict::Different(text) | Verdict::Broken(text) => text.clone(),
+        Verdict::Unsupported(options) => format!("not supported: {options:?}"),
     }
 }
 
@@ -294,32 +312,44 @@ fn explain(verdict: &Verdict) -> &str {
 #[derive(Default)]
 struct Report {
     complaints: Vec<String>,
-    used: Vec<String>,
+    /// Entries of the document that were of use.
+    used: BTreeSet<String>,
+    /// Conversations that need an option that is not supported yet.
+    unsupported: usize,
 }
 
 impl Report {
     fn take(&mut self, programs: &Programs, conversation: &Conversation, verdict: &Verdict) {
-        let entry = known::entries()
-            .into_iter()
-            .find(|entry| known::explains(entry, &conversation.title));
-        match (verdict, entry) {
-            (Verdict::Same, _) => {}
-            (Verdict::Different(_), Some(entry)) if !programs.are_the_same() => {
-                self.used.push(entry)
+        let explained = |entry: &String| known::explains(entry, &conversation.title);
+        match verdict {
+            Verdict::Same => return,
+            Verdict::Different(_) if !programs.are_the_same() => {
+                if let Some(entry) = known::differences().into_iter().find(explained) {
+                    self.used.insert(entry);
+                    return;
+                }
             }
-            (Verdict::Different(text) | Verdict::Broken(text), _) => {
-                self.complaints
-                    .push(format!("{}\n{conversation}\n{text}", conversation.origin));
+            Verdict::Unsupported(options) => {
+                let listed = known::unsupported();
+                if options.iter().all(|option| listed.contains(option)) {
+                    self.unsupported += 1;
+                    self.used.extend(options.iter().cloned());
+                    return;
+                }
             }
+            Verdict::Different(_) | Verdict::Broken(_) => {}
         }
+        let (origin, text) = (&conversation.origin, explain(verdict));
+        self.complaints
+            .push(format!("{origin}\n{conversation}\n{text}"));
     }
 
     fn complain_about_unused_entries(&mut self) {
-        for entry in known::entries() {
+        for entry in known::differences().into_iter().chain(known::unsupported()) {
             if !self.used.contains(&entry) {
-                self.complaints.push(format!(
-                    "{entry:?} no longer differs: remove it from docs/compatibility.md"
-                ));
+                let complaint =
+                    format!("{entry:?} is no longer true: remove it from docs/compatibility.md");
+                self.complaints.push(complaint);
             }
         }
     }

@@ -154,7 +154,9 @@ impl Talk<'_> {
             let (stream, ears) = (stream.try_clone().ok()?, Arc::clone(&self.ears));
             Some(thread::spawn(move || listen(stream, &ears, index)))
         });
-        self.ears.lock()[index].closed = listener.is_none();
+        if listener.is_none() {
+            self.ears.lock()[index].closed = true;
+        }
         self.peers.push(Peer {
             name: name.into(),
             stream,

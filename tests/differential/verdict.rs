@@ -1,5 +1,6 @@
 //! Whether the tested server says what the reference says.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub(crate) enum Verdict {
     Same,
     /// Both sides, readable.
     Different(String),
+    /// The tested server refuses the configuration because of these options, which it knows but
+    /// does not support.
+    Unsupported(BTreeSet<String>),
     /// The conversation itself is wrong, or a server did not start.
     Broken(String),
 }
@@ -33,10 +37,18 @@ pub(crate) const WRITTEN: Patience = Patience {
     is_strict: true,
 };
 
+/// Patience with conversations that are known to differ: waiting long would only confirm it.
+pub(crate) const KNOWN: Patience = Patience {
+    awaited: Duration::from_millis(1000),
+    catch_up: Duration::from_millis(200),
+    ..WRITTEN
+};
+
 /// Patience with generated conversations, which often wait for an answer that a broken line ate.
 pub(crate) const GENERATED: Patience = Patience {
     awaited: Duration::from_millis(250),
     quiet: Duration::from_millis(10),
+    is_strict: false,
     ..WRITTEN
 };
 
@@ -51,11 +63,15 @@ impl Pair {
     /// Starts both.
     ///
     /// # Errors
-    /// What a server wrote that did not start.
-    pub(crate) fn start(programs: &Programs, configuration: &str) -> Result<Self, String> {
-        let reference = Server::start(&programs.reference, configuration)?;
-        let tested = Server::start(&programs.tested, configuration)?;
-        Ok(Self { reference, tested })
+    /// Which server did not start and why, as a verdict on any conversation with it.
+    pub(crate) fn start(programs: &Programs, configuration: &str) -> Result<Self, Verdict> {
+        let reference = Server::start(&programs.reference, configuration);
+        let reference = reference.map_err(Verdict::Broken)?;
+        let tested = Server::start(&programs.tested, configuration);
+        Ok(Self {
+            reference,
+            tested: tested.map_err(|log| refusal(&log))?,
+        })
     }
 
     /// Holds `conversation` with both servers and compares.
@@ -97,6 +113,20 @@ impl Pair {
     }
 }
 
+/// What it means that the tested server left this `log` instead of listening.
+fn refusal(log: &str) -> Verdict {
+    let mut options = BTreeSet::new();
+    for line in log.lines() {
+        if let Some((before, _)) = line.split_once("\" is not supported by this version") {
+            options.extend(before.rsplit('"').next().map(str::to_owned));
+        }
+    }
+    if options.is_empty() {
+        return Verdict::Broken(log.to_owned());
+    }
+    Verdict::Unsupported(options)
+}
+
 /// Once many conversations differ, waiting long for each only delays the report.
 fn shortened(patience: Patience) -> Patience {
     if DIFFERENCES.load(Ordering::Relaxed) < SUFFICIENT {
@@ -118,6 +148,13 @@ pub(crate) fn compare_alone(
 ) -> Verdict {
     match Pair::start(programs, &conversation.configuration) {
         Ok(mut pair) => pair.compare(conversation, patience),
-        Err(why) => Verdict::Broken(why),
+        Err(verdict) => verdict,
     }
+}
+
+#[test]
+fn unsupported_options_are_read_from_the_refusal() {
+    let log = "x did not start:\nmidge: /a.conf:3:1: \"b\" is not supported by this version of Midge: why\n";
+    assert_eq!(refusal(log), Verdict::Unsupported(["b".to_owned()].into()));
+    assert_eq!(refusal("boom"), Verdict::Broken("boom".into()));
 }

@@ -33,9 +33,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ),
     ("client::custom_auth_callback_jwt", "needs JWT accounts"),
     ("client::multiple_auth_methods", "needs JWT accounts"),
-    ("client::nkey_auth", "needs nkeys"),
-    ("client::nkey_auth_builder", "needs nkeys"),
-    ("client::nkey_reconnect", "needs nkeys"),
     (
         "server_pool::server_pool_contains_discovered_servers",
         "needs a cluster with JetStream",

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
+use super::effort::cases;
 use super::routing::queue;
 use super::sessions::{Bench, Options};
 use super::subjects::{filter, subject};
@@ -181,7 +182,7 @@ impl World {
     }
 
     /// Everything that was sent since the last burst. Each subscription gets messages in their order.
-    fn outcome(&mut self) -> Outcome {
+    fn outcome(&self) -> Outcome {
         let mut outcome = Outcome::default();
         for client in 0..CLIENTS {
             let mut last = BTreeMap::new();
@@ -327,7 +328,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn everybody_gets_what_was_promised(

@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::effort::cases;
 use super::model::{self, Subscription, Wanted};
 use super::routing::queue;
 use super::subjects::{filter, subject};
@@ -110,7 +111,7 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn no_answer_is_stale(steps in prop::collection::vec(step(), 1..200)) {
@@ -142,6 +143,10 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
 
     /// More subjects than places: the cache forgets, and never answers for another subject.
     #[test]
@@ -150,7 +155,7 @@ proptest! {
         rounds in 1_usize..4,
     ) {
         let mut bench = Bench::new();
-        for number in (0..6000).step_by(7) {
+        for number in (0..6000).step_by(31) {
             bench.take(&Step::Subscribe(format!("n.{number}"), None));
         }
         for _ in 0..rounds {

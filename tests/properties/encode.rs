@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::effort::cases;
 use super::wire::{Message, read_frames};
 use midge::proto::encode::{self, MessageFrame};
 use midge::proto::op::{Op, Publish, Size, Subscribe, Unsubscribe};
@@ -59,7 +60,7 @@ fn delivered(frame: &MessageFrame, sid: &[u8], body: &[u8]) -> Vec<Message> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn subscriptions_are_read_as_written(

@@ -8,6 +8,8 @@ mod cache;
 #[cfg(test)]
 mod draw;
 #[cfg(test)]
+mod effort;
+#[cfg(test)]
 mod encode;
 #[cfg(test)]
 mod model;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::effort::cases;
 use midge::outbound::{MAX_SLICES, Outbound, SEGMENT_BYTES};
 
 #[derive(Debug, Clone)]
@@ -22,8 +23,8 @@ enum Step {
 /// Lengths around those at which something else happens.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![
-        6 => 0_usize..40,
-        2 => 1000_usize..1100,
+        12 => 0_usize..40,
+        4 => 1000_usize..1100,
         1 => (SEGMENT_BYTES - 3)..(SEGMENT_BYTES + 3),
         1 => 0_usize..(2 * SEGMENT_BYTES),
     ]
@@ -129,7 +130,7 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn bytes_leave_in_the_order_they_came(steps in prop::collection::vec(step(), 1..60)) {

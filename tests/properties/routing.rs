@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::effort::cases;
 use super::model::{self, Subscription, Wanted};
 use super::subjects::{filter, subject};
 use midge::routing::groups::Subscriber as _;
@@ -139,7 +140,7 @@ fn add_found(wanted: &mut Wanted, subject: &[u8], found: Found<'_, Subscription>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn interest_and_trie_find_what_a_list_finds(steps in prop::collection::vec(step(), 1..120)) {
@@ -149,6 +150,10 @@ proptest! {
         }
         bench.empty();
     }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
 
     /// Enough filters for the tables to grow, and then to shrink again.
     #[test]

@@ -22,6 +22,7 @@ struct Recorder(Mutex<Recorded>);
 struct Recorded {
     sent: Vec<u8>,
     room: usize,
+    broken: bool,
 }
 
 #[derive(Debug)]
@@ -30,6 +31,9 @@ struct RecorderHandle(Arc<Recorder>);
 impl Wire for RecorderHandle {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut recorded = self.0.0.lock().unwrap();
+        if recorded.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         if recorded.room == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -129,6 +133,7 @@ impl Bench {
         let recorded = Recorded {
             sent: Vec::new(),
             room: usize::MAX,
+            broken: false,
         };
         let wire = Arc::new(Recorder(Mutex::new(recorded)));
         let facts = Facts {
@@ -215,8 +220,13 @@ impl Bench {
         }
     }
 
+    /// The client's socket breaks.
+    pub(crate) fn break_wire(&self, number: usize) {
+        self.sessions[number].wire.0.lock().unwrap().broken = true;
+    }
+
     /// What was sent to a client since this was asked last.
-    pub(crate) fn output(&mut self, number: usize) -> Vec<u8> {
+    pub(crate) fn output(&self, number: usize) -> Vec<u8> {
         std::mem::take(&mut self.sessions[number].wire.0.lock().unwrap().sent)
     }
 
@@ -226,8 +236,13 @@ impl Bench {
     }
 
     /// What was sent since [`Self::output`] was asked last, which must be nothing but messages.
-    pub(crate) fn received(&mut self, number: usize) -> Vec<Message> {
+    pub(crate) fn received(&self, number: usize) -> Vec<Message> {
         read_frames(&self.output(number))
+    }
+
+    /// The peer for which the publisher of the last turn should pause.
+    pub(crate) fn take_stall(&mut self) -> Option<Arc<Peer>> {
+        self.deliveries.take_stall()
     }
 
     pub(crate) fn peer(&self, number: usize) -> &Arc<Peer> {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::effort::cases;
 use super::model::is_wanted;
 use midge::subject::{has_wildcard, is_valid_filter, is_valid_subject, matches, tokens};
 
@@ -32,7 +33,7 @@ fn words() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn matching_is_as_defined(filter in words(), subject in words()) {

@@ -105,7 +105,7 @@ impl Client {
     /// A quiet client with one subscription that the server knows of.
     pub(crate) fn subscriber(address: SocketAddr, subscription: &str) -> Self {
         let mut client = Self::quiet(address);
-        client.send(&format!("SUB {subscription}\r\n"));
+        client.send(format!("SUB {subscription}\r\n"));
         client.ping();
         client
     }
@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// Says that it will send no more.
-    pub(crate) fn finish_sending(&mut self) {
+    pub(crate) fn finish_sending(&self) {
         self.stream().shutdown(Shutdown::Write).unwrap();
     }
 
@@ -182,6 +182,18 @@ impl Client {
         let body = self.unseen()[..size].to_vec();
         self.seen += size + 2;
         Message { line, body }
+    }
+
+    /// So many of the next bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            assert!(self.fill().unwrap(), "closed after {:?}", quote(&taken));
+            let part = self.unseen().len().min(count - taken.len());
+            taken.extend_from_slice(&self.unseen()[..part]);
+            self.seen += part;
+        }
+        taken
     }
 
     /// The server closes in order, without having sent anything more.

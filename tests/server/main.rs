@@ -1,9 +1,18 @@
 //! The server as a peer sees it: raw bytes over real sockets, each test a property of the whole.
+//!
+//! Most of them start the binary; `MIDGE_BINARY` names another one, and naming a nats-server shows
+//! where a test asks for more than that gives.
 
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod headers;
+#[cfg(test)]
+mod keepalive;
+#[cfg(test)]
+mod life;
 #[cfg(test)]
 mod midge;
 #[cfg(test)]
@@ -16,5 +25,7 @@ mod queues;
 mod routing;
 #[cfg(test)]
 mod security;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod unsubscribe;

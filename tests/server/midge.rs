@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::client::{Client, eventually};
 
 /// The program to test: Midge of this build, unless `MIDGE_BINARY` names another one.
-fn program() -> std::ffi::OsString {
+pub(crate) fn program() -> std::ffi::OsString {
     std::env::var_os("MIDGE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_midge").into())
 }
 
@@ -38,13 +38,14 @@ impl Process {
     /// The same by a command that hands its arguments on to the binary.
     pub(crate) fn start_through(mut command: Command, configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("midge.conf");
-        std::fs::write(&file, configuration).unwrap();
+        if !configuration.is_empty() {
+            let file = directory.path().join("midge.conf");
+            std::fs::write(&file, configuration).unwrap();
+            command.arg("-c").arg(file);
+        }
         let mut child = command
             .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
             .arg(directory.path())
-            .arg("-c")
-            .arg(file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -36,7 +36,9 @@ fn payload(publisher: usize, number: usize) -> Vec<u8> {
     let mut payload = format!("{publisher} {number} ").into_bytes();
     let length = payload.len() + size(publisher * 7919 + number);
     let pattern = u8::try_from((publisher + number) % 251).unwrap();
-    payload.extend((payload.len()..length.min(MIB)).map(|at| pattern.wrapping_add(at as u8)));
+    let filler =
+        (payload.len()..length.min(MIB)).map(|at| pattern.wrapping_add(at.to_le_bytes()[0]));
+    payload.extend(filler);
     payload
 }
 

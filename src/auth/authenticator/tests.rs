@@ -4,6 +4,7 @@ use data_encoding::BASE64URL_NOPAD;
 use rcgen::{CertificateParams, DistinguishedName as Subject, DnType, SanType};
 
 use super::*;
+use crate::auth::Renewal;
 use crate::auth::rules::{AccountRules, Secret};
 use crate::auth::{ResponseRules, SubjectRules};
 
@@ -517,4 +518,185 @@ fn secrets_are_nowhere_to_be_seen() {
         problems(&many)
     );
     assert!(shown.contains("bob") && !shown.contains("s3cret"));
+}
+
+/// What becomes of a login under other rules: the name it keeps, or what happens to it.
+fn renewed(
+    before: &Arc<Authenticator>,
+    credentials: Credentials<'_>,
+    rules: &AuthRules,
+) -> Result<Option<String>, String> {
+    let login = login(before, credentials).unwrap();
+    match before.with_rules(rules).unwrap().renew(&login, &FACTS) {
+        Renewal::Keep(login) => Ok(login.user.map(|name| name.to_string())),
+        Renewal::Moved => Err("moved".into()),
+        Renewal::Refuse(rejection) => Err(rejection.to_string()),
+    }
+}
+
+#[test]
+fn users_stay_if_their_password_does() {
+    let rules = with_users(vec![user("alice", "x"), user("hashed", ABC)]);
+    let before = build(&rules);
+    let alice = password("alice", "x");
+    let kept = |name: &str| Ok(Some(name.to_owned()));
+    assert_eq!(renewed(&before, alice, &rules), kept("alice"));
+    assert_eq!(
+        renewed(&before, password("hashed", "abc"), &rules),
+        kept("hashed")
+    );
+    let changed = with_users(vec![
+        user("alice", "y"),
+        user("hashed", &ABC.replace("06", "07")),
+    ]);
+    let wrong = Err("wrong password".to_owned());
+    assert_eq!(renewed(&before, alice, &changed), wrong);
+    assert_eq!(renewed(&before, password("hashed", "abc"), &changed), wrong);
+    let gone = with_users(vec![user("bob", "x")]);
+    assert_eq!(renewed(&before, alice, &gone), Err("unknown user".into()));
+    let moved = UserRules {
+        account: Some("A".into()),
+        ..user("alice", "x")
+    };
+    assert_eq!(
+        renewed(&before, alice, &with_users(vec![moved])),
+        Err("moved".into())
+    );
+    let mut limited = user("alice", "x");
+    limited.allowed_connection_types = vec![ConnectionType::WebSocket];
+    assert!(renewed(&before, alice, &with_users(vec![limited])).is_err());
+    assert_eq!(
+        renewed(&before, alice, &AuthRules::default()),
+        Ok(None),
+        "no login is asked for"
+    );
+}
+
+#[test]
+fn new_permissions_come_with_the_renewal() {
+    let rules = with_users(vec![user("alice", "x")]);
+    let before = build(&rules);
+    let allow = Some(vec!["a".to_owned()]);
+    let publish = Some(SubjectRules {
+        allow,
+        deny: Vec::new(),
+    });
+    let narrow = PermissionRules {
+        publish,
+        ..PermissionRules::default()
+    };
+    let narrow = UserRules {
+        permissions: Some(narrow),
+        ..user("alice", "x")
+    };
+    let login = login(&before, password("alice", "x")).unwrap();
+    assert!(login.permissions.is_none());
+    let after = before.with_rules(&with_users(vec![narrow])).unwrap();
+    let Renewal::Keep(login) = after.renew(&login, &FACTS) else {
+        panic!("not kept")
+    };
+    assert!(!login.permissions.unwrap().may_publish(b"b"));
+}
+
+#[test]
+fn other_logins_are_renewed_too() {
+    let nothing = Credentials::default();
+    let token = |token: &str| AuthRules {
+        token: Some(Secret::new(token)),
+        ..AuthRules::default()
+    };
+    let before = build(&token("t"));
+    let with_token = Credentials {
+        token: "t",
+        ..nothing
+    };
+    assert_eq!(renewed(&before, with_token, &token("t")), Ok(None));
+    assert_eq!(
+        renewed(&before, with_token, &token("other")),
+        Err("wrong token".into())
+    );
+    assert!(renewed(&before, with_token, &with_users(vec![user("a", "t")])).is_err());
+    assert_eq!(
+        renewed(&before, with_token, &AuthRules::default()),
+        Ok(None)
+    );
+
+    let open = build(&AuthRules::default());
+    assert_eq!(renewed(&open, nothing, &AuthRules::default()), Ok(None));
+    assert!(renewed(&open, nothing, &token("t")).is_err());
+
+    let single = |password: &str| AuthRules {
+        user: Some("a".into()),
+        password: Some(Secret::new(password)),
+        ..AuthRules::default()
+    };
+    let before = build(&single("x"));
+    assert_eq!(
+        renewed(&before, password("a", "x"), &single("x")),
+        Ok(Some("a".into()))
+    );
+    assert!(renewed(&before, password("a", "x"), &single("y")).is_err());
+    let listed = with_users(vec![user("a", "x")]);
+    assert_eq!(
+        renewed(&before, password("a", "x"), &listed),
+        Ok(Some("a".into()))
+    );
+
+    let guests = |name: &str| AuthRules {
+        no_auth_user: Some(name.into()),
+        ..with_users(vec![user("a", "x"), user("b", "x")])
+    };
+    let before = build(&guests("a"));
+    assert_eq!(
+        renewed(&before, nothing, &guests("b")),
+        Ok(Some("b".into()))
+    );
+    assert!(renewed(&before, nothing, &listed).is_err());
+}
+
+#[test]
+fn nkeys_are_renewed_without_a_signature() {
+    let key = KeyPair::new_user();
+    let public = key.public_key();
+    let rules = with_users(vec![nkey_user(&public)]);
+    let before = build(&rules);
+    let signature = BASE64URL_NOPAD.encode(&key.sign(b"nonce").unwrap());
+    let signed = Credentials {
+        nkey: &public,
+        signature: &signature,
+        ..Credentials::default()
+    };
+    assert_eq!(renewed(&before, signed, &rules), Ok(Some(public.clone())));
+    assert!(renewed(&before, signed, &with_users(vec![user("a", "x")])).is_err());
+    // Somebody let in as the guest is not the owner of the key.
+    let guests = AuthRules {
+        no_auth_user: Some(public.clone()),
+        ..rules.clone()
+    };
+    assert!(renewed(&build(&guests), Credentials::default(), &rules).is_err());
+}
+
+#[test]
+fn certificates_are_judged_anew() {
+    let bare = certificate(|_| {});
+    let rules = |names: &[&str]| AuthRules {
+        certificate_listeners: vec![ConnectionType::Standard],
+        ..with_users(names.iter().map(|name| user(name, "")).collect())
+    };
+    let before = build(&rules(&["CN=alice,O=Acme"]));
+    let facts = ConnectionFacts {
+        certificate: Some(&bare),
+        map_certificate: true,
+        ..FACTS
+    };
+    let login = map(&before, &bare).unwrap();
+    let after = before
+        .with_rules(&rules(&["CN=alice,O=Acme", "CN=bob"]))
+        .unwrap();
+    assert!(matches!(after.renew(&login, &facts), Renewal::Keep(_)));
+    let after = before.with_rules(&rules(&["CN=bob"])).unwrap();
+    assert!(matches!(
+        after.renew(&login, &facts),
+        Renewal::Refuse(Rejection::UnknownCertificate)
+    ));
 }

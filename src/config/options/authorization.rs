@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::permissions::{self, Permissions, permissions};
 use super::read::{boolean, optional_secret, optional_text, seconds, set, table, text, text_list};
 use super::row::{About, Kind, Row, abouts, read_block, read_table};
-use super::users::{self, MISSING_PERMISSIONS, User, apply_default_permissions, public_key, users};
+use super::users::{self, User, apply_default_permissions, public_key, users};
 use super::{HIGH_AUTHENTICATION_TIMEOUT, Options};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::secret::Secret;
@@ -19,6 +19,8 @@ pub const DEFAULT_AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(2);
 /// the token, and then the single user, if they are set. With none of them everybody may connect.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Authorization {
+    /// Whether the block was written at all: then nobody comes in without credentials, whatever it holds.
+    pub written: bool,
     /// The single user.
     pub user: Option<String>,
     /// The single user's password, plain or as a bcrypt hash.
@@ -100,7 +102,6 @@ pub(crate) static AUTHORIZATION: &[Row<Authorization>] = &[
 .aliases(&["default_permission", "permissions"])
         .example(r#"{ publish: ">", subscribe: ">" }"#)
         .children(permissions::about)
-        .missing(MISSING_PERMISSIONS)
         .live()
         .store(|block, entry, problems| {
         block.default_permissions = permissions(entry, problems);
@@ -129,7 +130,10 @@ const fn option(key: &'static str, kind: Kind, default: &'static str) -> Row<Aut
 
 /// Reads the block `authorization` of the top level.
 pub(crate) fn store_authorization(options: &mut Options, entry: &Entry, problems: &mut Problems) {
-    let mut block = Authorization::default();
+    let mut block = Authorization {
+        written: true,
+        ..Authorization::default()
+    };
     read_block(AUTHORIZATION, &mut block, entry, problems);
     if let Value::Table(table) = &entry.node.value {
         refuse_mixtures(&block, table, problems);

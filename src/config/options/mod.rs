@@ -167,7 +167,7 @@ impl Default for Options {
             accounts: Vec::new(),
             mappings: Vec::new(),
             no_auth_user: None,
-            system_account: None,
+            system_account: Some("$SYS".to_owned()),
             no_system_account: false,
             tls: None,
             allow_non_tls: false,

@@ -23,7 +23,6 @@ const NO_OPERATORS: &str = "accounts signed by an operator (JWT) are not built y
 const NO_PROFILES: &str = "profiles are taken with perf, not over HTTP";
 const NO_PROXIES: &str = "trusted proxies are not built yet";
 const NO_TLS: &str = "TLS is not built yet; put a TLS proxy in front, or use nats-server";
-const ONE_ACCOUNT: &str = "all clients share one account in this version";
 const ONLY_NATS: &str = "clients speak the NATS protocol over TCP only in this version";
 const NO_OTHER_SERVERS: &str = "this version runs on one node and connects to no other servers";
 
@@ -334,21 +333,18 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("User that clients without credentials become.")
         .example("guest")
         .section(Section::Authorization)
-        .missing("clients without credentials cannot be given a user yet")
         .store(|o, e, p| set(&mut o.no_auth_user, optional_text(e, p))),
     option("accounts", Kind::Mixed, "")
         .document("Accounts, each a subject space with its own users, exports and imports.")
         .example(r#"{ APP: { users: [ { user: app, password: change-me } ] } }"#)
         .children(super::accounts::about)
         .section(Section::Authorization)
-        .missing(ONE_ACCOUNT)
         .live()
         .store(super::accounts::store_accounts),
     option("system_account", Kind::Text, "\"$SYS\"")
         .document("Account for the server's own subjects.")
         .aliases(&["system"])
         .section(Section::Authorization)
-        .missing(ONE_ACCOUNT)
         .store(|o, e, p| set(&mut o.system_account, optional_text(e, p))),
     option("no_system_account", Kind::Boolean, "false")
         .document("Have no system account.")

@@ -108,9 +108,6 @@ pub(crate) fn refuse_duplicates<'a>(
     }
 }
 
-/// Why permissions are refused.
-pub(crate) const MISSING_PERMISSIONS: &str = "permissions of users are not built yet";
-
 /// A user while its block is read.
 #[derive(Debug, Default)]
 pub(crate) struct UserDraft {
@@ -141,7 +138,6 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
     of_user("nkey", Kind::Text, "")
         .document("The user's public nkey, in place of name and password.")
         .example("UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4")
-        .missing("nkeys are not built yet")
         .store(|user, entry, problems| {
             set(&mut user.nkey, optional_text(entry, problems));
         }),
@@ -150,7 +146,6 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
         .aliases(&["permission", "authorization"])
         .example(r#"{ publish: ">", subscribe: ">" }"#)
         .children(permissions::about)
-        .missing(MISSING_PERMISSIONS)
         .store(|user, entry, problems| {
             user.permissions = permissions(entry, problems);
         }),
@@ -158,7 +153,6 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
         .document("Kinds of connection the user may use.")
         .aliases(&["connection_types", "clients"])
         .example("[ STANDARD ]")
-        .missing("limiting users to kinds of connection is not built yet")
         .store(|user, entry, problems| {
             user.allowed_connection_types = connection_types(entry, problems);
         }),

@@ -90,7 +90,6 @@ impl Client {
         }
         self.awaits_connect = false;
         self.bind(&login);
-        self.forget_secrets();
         self.check_options(turn)?;
         self.confirm(turn);
         Ok(())
@@ -110,24 +109,9 @@ impl Client {
         }
         self.permissions.clone_from(&login.permissions);
         self.peer.set_responses(login.permissions.clone());
-        let headers = self.settings.limits.headers && self.options.headers;
-        let wants_info = self.options.protocol >= PROTOCOL_ASYNC_INFO;
-        self.peer
-            .set_options(self.options.echo, headers, wants_info);
+        self.tell_peer();
         self.peer
             .set_label(&label(self.peer.facts(), &self.options, login));
-    }
-
-    /// Nothing needs the credentials any more.
-    fn forget_secrets(&mut self) {
-        for secret in [
-            &mut self.options.pass,
-            &mut self.options.auth_token,
-            &mut self.options.sig,
-            &mut self.options.jwt,
-        ] {
-            *secret = String::new();
-        }
     }
 
     fn check_options(&self, turn: &mut Turn<'_>) -> Outcome {

@@ -198,10 +198,13 @@ impl Client {
             if self.options.protocol >= PROTOCOL_ASYNC_INFO {
                 let mut info = self.context.info_for(&self.peer);
                 info.connect_info = true;
+                // Even where the server is a lame duck already (oracle).
+                info.ldm = false;
                 self.account.name().clone_into(&mut info.remote_account);
                 info.acc_is_sys = Arc::ptr_eq(&self.account, self.context.broker.system_account());
                 turn.deliveries
                     .send(turn.peer, &encode::info(&info.to_json()));
+                self.tell_peer();
             }
         }
     }
@@ -216,6 +219,15 @@ impl Client {
                 Err(Stop::Close(CloseReason::ProtocolViolation))
             }
         }
+    }
+
+    /// Lets others know what CONNECT said. An INFO that nobody asked for is sent only to clients that
+    /// had their first pong: before that they would not expect it (oracle).
+    fn tell_peer(&self) {
+        let headers = self.settings.limits.headers && self.options.headers;
+        let wants_info = self.first_pong_sent && self.options.protocol >= PROTOCOL_ASYNC_INFO;
+        self.peer
+            .set_options(self.options.echo, headers, wants_info);
     }
 
     fn confirm(&self, turn: &mut Turn<'_>) {

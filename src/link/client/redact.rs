@@ -1,5 +1,7 @@
 //! CONNECT documents for the log: whatever proves an identity is blanked out.
 
+use serde::de::IgnoredAny;
+
 /// Fields whose values never reach a log.
 const SECRET_FIELDS: [&str; 5] = ["pass", "auth_token", "sig", "jwt", "proxy_sig"];
 
@@ -23,14 +25,12 @@ pub(super) fn connect(document: &[u8]) -> String {
         rest = after;
         if is_secret(string)
             && let Some(value_start) = after_colon(after)
-            && let Some((between, _, after_value)) = next_string(value_start)
-            && between.is_empty()
         {
             output.push_str(after.strip_suffix(value_start).unwrap_or_default());
             output.push('"');
             output.push_str(REDACTED);
             output.push('"');
-            rest = after_value;
+            rest = after_value(value_start);
         }
     }
     output.push_str(rest);
@@ -64,6 +64,15 @@ fn after_colon(text: &str) -> Option<&str> {
     Some(text.trim_start().strip_prefix(':')?.trim_start())
 }
 
+/// What follows the JSON value at the front of `text`, whatever kind of value it is.
+fn after_value(text: &str) -> &str {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    match values.next() {
+        Some(Ok(_)) => text.get(values.byte_offset()..).unwrap_or_default(),
+        Some(Err(_)) | None => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::connect;
@@ -74,5 +83,8 @@ mod tests {
         let expected = r#"{"user":"pass","pass" : "[REDACTED]","Auth_Token":"[REDACTED]","p\u0061ss":"[REDACTED]"}"#;
         assert_eq!(connect(document), expected);
         assert_eq!(connect(br#"{"pass":"oops"#), "[REDACTED]");
+        let wrong = br#"{"pass":{"a":["s3cret"]},"jwt":1234, "sig": null,"x":{"pass":"s3cret"}}"#;
+        let expected = r#"{"pass":"[REDACTED]","jwt":"[REDACTED]", "sig": "[REDACTED]","x":{"pass":"[REDACTED]"}}"#;
+        assert_eq!(connect(wrong), expected, "whatever kind of value it is");
     }
 }

@@ -3,7 +3,10 @@
 
 #[cfg(test)]
 #[path = "src/lib.rs"]
-#[expect(unreachable_pub, reason = "the fuzz targets reach it, which are another crate's")]
+#[expect(
+    unreachable_pub,
+    reason = "the fuzz targets reach it, which are another crate's"
+)]
 mod checks;
 
 #[cfg(test)]

@@ -79,10 +79,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen { address, source } => {
-                write!(
-                    formatter,
-                    "Error listening on port: {address}, {source:?}: {source}"
-                )
+                let cause = crate::process::os_error_text(source);
+                let cause = format!("listen tcp {address}: bind: {cause}");
+                write!(formatter, "Error listening on port: {address}, {cause:?}")
             }
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")

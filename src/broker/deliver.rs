@@ -16,7 +16,7 @@ use crate::proto::encode::{self, MessageFrame};
 use crate::proto::op::Publish;
 use crate::routing::cache::MatchCache;
 use crate::routing::groups::SubscriberSet;
-use crate::routing::interest::Found;
+use crate::routing::interest::{Found, Interest};
 
 /// The matches that a connection's recent publications had.
 pub type Matches = MatchCache<Arc<Subscription>>;
@@ -65,6 +65,44 @@ pub struct Publication<'a> {
     pub now: Instant,
     /// Deliveries are to be logged, with that much of the message.
     pub trace: Option<PayloadTrace>,
+}
+
+/// Looks a subject up and keeps what it matched.
+fn keep_matches(account: &Account, cache: &mut Matches, subject: &[u8], hash: u64) {
+    let generations = account.generations();
+    let concern = generations.concern(subject);
+    let (stamp, matches) = {
+        let interest = account.interest();
+        (generations.stamp(concern), interest.matches(subject, hash))
+    };
+    cache.insert(subject, hash, (concern, stamp), matches);
+}
+
+/// How many subscriptions want a subject.
+enum Targets<'a> {
+    None,
+    /// This one, which is in no queue group.
+    One(&'a Member),
+    Several,
+}
+
+fn only_target<'a>(interest: &'a Interest<Member>, subject: &[u8], hash: u64) -> Targets<'a> {
+    let mut targets = Targets::None;
+    interest.visit(subject, hash, |found| {
+        let only = match found {
+            Found::One(one) if one.queue().is_none() => Some(one),
+            Found::One(_) => None,
+            Found::Set(set) => match set.plain() {
+                [one] if set.groups().is_empty() => Some(one),
+                _ => None,
+            },
+        };
+        targets = match (&targets, only) {
+            (Targets::None, Some(only)) => Targets::One(only),
+            _ => Targets::Several,
+        };
+    });
+    targets
 }
 
 /// A delivery as protocol lines for the log.
@@ -133,21 +171,77 @@ impl Deliveries {
             return;
         }
         let hash = account.hash(message.subject);
-        if cache.knows(message.subject, hash, account.generations())
-            && let Some(matches) = cache.get(hash)
-            && matches.groups().is_empty()
-        {
-            if self.run.push_same_targets(message, matches.plain()) || matches.is_empty() {
+        if !cache.knows(message.subject, hash, account.generations()) {
+            if !cache.admits(hash) {
+                self.publish_unknown(account, hash, publication);
                 return;
             }
-            self.end_run();
-            if self.run.start(message, matches.plain(), publication.from) {
-                self.run_account = Some(Arc::clone(account));
-                self.drop_when_gated = publication.drop_when_gated;
-                return;
-            }
+            keep_matches(account, cache, message.subject, hash);
         }
-        self.publish_now(account, cache, publication);
+        let Some(matches) = cache.get(hash).filter(|matches| !matches.is_empty()) else {
+            return;
+        };
+        if !matches.groups().is_empty() || !self.gather(account, matches.plain(), publication) {
+            self.end_run();
+            self.ship_to_set(matches, publication);
+            self.settle(account);
+        }
+    }
+
+    /// Adds a publication to the run, or begins one with it, if `targets` can be served that way.
+    fn gather(
+        &mut self,
+        account: &Arc<Account>,
+        targets: &[Member],
+        publication: &Publication<'_>,
+    ) -> bool {
+        if self.run.push_same_targets(publication.message, targets) {
+            return true;
+        }
+        self.end_run();
+        let started = self
+            .run
+            .start(publication.message, targets, publication.from);
+        if started {
+            self.run_account = Some(Arc::clone(account));
+            self.drop_when_gated = publication.drop_when_gated;
+        }
+        started
+    }
+
+    /// Delivers a publication whose subject comes too seldom to be kept. Where just one subscription
+    /// wants it, as with one wildcard for many subjects, it is gathered all the same.
+    fn publish_unknown(
+        &mut self,
+        account: &Arc<Account>,
+        hash: u64,
+        publication: &Publication<'_>,
+    ) {
+        let message = publication.message;
+        let only = {
+            let interest = account.interest();
+            match only_target(&interest, message.subject, hash) {
+                Targets::None => return,
+                Targets::One(target) => {
+                    if self
+                        .run
+                        .push_same_targets(message, std::slice::from_ref(target))
+                    {
+                        return;
+                    }
+                    Some(Arc::clone(target))
+                }
+                Targets::Several => None,
+            }
+        };
+        // The table is not locked any more: ending a run may have to change it.
+        let gathered = only
+            .is_some_and(|target| self.gather(account, std::slice::from_ref(&target), publication));
+        if !gathered {
+            self.end_run();
+            self.match_and_ship(account, hash, publication);
+            self.settle(account);
+        }
     }
 
     /// Delivers what was gathered.
@@ -177,12 +271,14 @@ impl Deliveries {
         self.end_run();
         let subject = publication.message.subject;
         let hash = account.hash(subject);
-        let delivered = if cache.knows(subject, hash, account.generations()) {
+        let known = cache.knows(subject, hash, account.generations());
+        let delivered = if known || cache.admits(hash) {
+            if !known {
+                keep_matches(account, cache, subject, hash);
+            }
             cache
                 .get(hash)
                 .map_or(0, |matches| self.ship_to_set(matches, publication))
-        } else if cache.admits(hash) {
-            self.match_and_keep(account, cache, hash, publication)
         } else {
             self.match_and_ship(account, hash, publication)
         };
@@ -198,25 +294,6 @@ impl Deliveries {
         for subscription in self.expired.drain(..) {
             account.unsubscribe(&subscription);
         }
-    }
-
-    /// Looks the subject up, keeps what it matched and delivers to it.
-    fn match_and_keep(
-        &mut self,
-        account: &Account,
-        cache: &mut Matches,
-        hash: u64,
-        publication: &Publication<'_>,
-    ) -> usize {
-        let subject = publication.message.subject;
-        let generations = account.generations();
-        let concern = generations.concern(subject);
-        let (stamp, matches) = {
-            let interest = account.interest();
-            (generations.stamp(concern), interest.matches(subject, hash))
-        };
-        let kept = cache.insert(subject, hash, (concern, stamp), matches);
-        kept.map_or(0, |matches| self.ship_to_set(matches, publication))
     }
 
     /// Delivers while looking the subject up, for subjects that come too seldom to be kept.

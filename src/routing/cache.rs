@@ -94,16 +94,17 @@ impl<S> MatchCache<S> {
         hash: u64,
         (concern, stamp): (Concern, u32),
         matches: SubscriberSet<S>,
-    ) -> Option<&SubscriberSet<S>> {
+    ) {
         let index = self.index(hash);
-        let place = self.places.get_mut(index)?;
-        let entry = Entry {
-            subject: subject.into(),
-            concern,
-            stamp,
-            matches,
-        };
-        Some(&place.entry.insert(Box::new(entry)).matches)
+        if let Some(place) = self.places.get_mut(index) {
+            let entry = Entry {
+                subject: subject.into(),
+                concern,
+                stamp,
+                matches,
+            };
+            place.entry = Some(Box::new(entry));
+        }
     }
 
     /// Forgets everything and gives the memory back.

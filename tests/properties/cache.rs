@@ -106,8 +106,8 @@ impl Bench {
             if cache.admits(hash) {
                 let concern = self.generations.concern(subject);
                 let stamp = self.generations.stamp(concern);
-                let kept = cache.insert(subject, hash, (concern, stamp), matches);
-                Wanted::from_set(kept.unwrap())
+                cache.insert(subject, hash, (concern, stamp), matches);
+                Wanted::from_set(cache.get(hash).unwrap())
             } else {
                 Wanted::from_set(&matches)
             }

@@ -97,15 +97,24 @@ impl ClientContext {
         &self.info
     }
 
-    /// The INFO document for one client.
+    /// The INFO document that greets a client.
+    #[must_use]
+    pub fn greeting(&self, client: &Peer) -> Info {
+        let mut info = self.info_for(client);
+        info.nonce.clone_from(&client.facts().nonce);
+        info.auth_required = self.settings().authenticator.info_auth_required();
+        info
+    }
+
+    /// An INFO document for one client, as it is sent after the first: it holds no challenge, and says
+    /// that credentials are required even where clients without any are let in (oracle).
     #[must_use]
     pub fn info_for(&self, client: &Peer) -> Info {
         let mut info = self.info.clone();
         let facts = client.facts();
         info.client_id = facts.id;
         info.client_ip.clone_from(&facts.ip);
-        info.nonce.clone_from(&facts.nonce);
-        info.auth_required = self.settings().authenticator.info_auth_required();
+        info.auth_required = self.settings().authenticator.is_required();
         info
     }
 }

@@ -32,13 +32,15 @@ pub(super) async fn run(server: &Server) {
 
 fn tell_clients(server: &Server) {
     let context = &server.inner.context;
-    for peer in context.broker.peers() {
-        if peer.wants_info() {
-            let mut info = context.info_for(&peer);
-            info.ldm = true;
-            peer.send(&encode::info(&info.to_json()));
-            peer.flush();
-        }
+    // All are chosen before the first is told: whoever learns of it and spreads the word must not make
+    // others part of the choice.
+    let mut peers = context.broker.peers();
+    peers.retain(|peer| peer.wants_info());
+    for peer in peers {
+        let mut info = context.info_for(&peer);
+        info.ldm = true;
+        peer.send(&encode::info(&info.to_json()));
+        peer.flush();
     }
 }
 

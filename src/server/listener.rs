@@ -116,7 +116,7 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     tracing::debug!(cid = id, "{} - Client connection created", facts.label);
     let peer = Arc::new(Peer::new(facts, sender, settings.limits.max_pending));
     let connections = context.broker.register(Arc::clone(&peer));
-    peer.send(&encode::info(&context.info_for(&peer).to_json()));
+    peer.send(&encode::info(&context.greeting(&peer).to_json()));
     if connections > settings.limits.max_connections {
         tracing::error!(cid = id, "{} - maximum connections exceeded", peer.label());
         peer.send(&encode::error(&ProtocolError::MaximumConnections));

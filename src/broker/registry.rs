@@ -113,3 +113,44 @@ impl Broker {
         self.peers.iter().map(|peer| Arc::clone(&peer)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::tests::peer;
+    use super::*;
+
+    #[test]
+    fn accounts_are_made_once() {
+        let broker = Broker::default();
+        assert!(Arc::ptr_eq(&broker.account("$G"), broker.global_account()));
+        assert!(Arc::ptr_eq(
+            &broker.account("$SYS"),
+            broker.system_account()
+        ));
+        let made = broker.account("A");
+        assert_eq!(made.name(), "A");
+        assert!(Arc::ptr_eq(&broker.account("A"), &made));
+        assert!(!Arc::ptr_eq(&broker.account("B"), &made));
+        let other = Broker::new("SYSTEM");
+        assert!(Arc::ptr_eq(
+            &other.account("SYSTEM"),
+            other.system_account()
+        ));
+    }
+
+    #[test]
+    fn connections_are_counted_in_and_out() {
+        let broker = Broker::default();
+        let ids = [broker.next_id(), broker.next_id()];
+        assert_eq!(ids, [5, 6]);
+        let [first, second] = ids.map(peer);
+        assert_eq!(broker.register(Arc::clone(&first)), 1);
+        assert_eq!(broker.register(Arc::clone(&second)), 2);
+        assert!(Arc::ptr_eq(&broker.peer(6).unwrap(), &second));
+        broker.deregister(&first);
+        broker.deregister(&first);
+        assert_eq!((broker.connection_count(), broker.peers().len()), (1, 1));
+        assert!(broker.peer(5).is_none());
+        assert_eq!(broker.stats.total_connections.get(), 2);
+    }
+}

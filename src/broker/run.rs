@@ -273,3 +273,121 @@ fn has_peer_twice(targets: &[Arc<Subscription>]) -> bool {
     ids.sort_unstable();
     ids.windows(2).any(|pair| pair.first() == pair.last())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::tests::peer;
+    use super::*;
+    use crate::proto::op::{Size, Subscribe};
+
+    fn target(id: u64, sid: &str) -> Arc<Subscription> {
+        let words = Subscribe {
+            filter: b"a",
+            queue: None,
+            sid: sid.as_bytes(),
+        };
+        Arc::new(Subscription::new(&words, peer(id), None).unwrap())
+    }
+
+    fn message(body: &[u8]) -> Publish<'_> {
+        let text: &[u8] = if body.len() == 3 { b"1" } else { b"2" };
+        Publish {
+            subject: b"a",
+            reply: None,
+            header: None,
+            size: Size {
+                bytes: body.len() - 2,
+                text,
+            },
+            body,
+        }
+    }
+
+    /// What each target gets of a run: all of it, and the first of its messages alone.
+    fn delivered(targets: &[Arc<Subscription>]) -> Vec<(String, String)> {
+        let mut run = Run::default();
+        assert!(run.start(&message(b"x\r\n"), targets, &peer(9)));
+        assert!(run.push_same_subject(&message(b"yz\r\n")));
+        let mut delivered = Vec::new();
+        run.finish(|_, frames| {
+            let bytes = match &frames.bytes {
+                FrameBytes::Owned(bytes) => &**bytes,
+                FrameBytes::Shared(bytes) => bytes,
+            };
+            assert_eq!((frames.length_of(0), frames.size_of(0)), (0, 0));
+            assert_eq!((frames.length_of(2), frames.size_of(2)), (bytes.len(), 3));
+            let first = &bytes[..frames.length_of(1)];
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            delivered.push((text(bytes), text(first)));
+        });
+        assert!(run.is_empty());
+        delivered
+    }
+
+    #[test]
+    fn each_target_gets_its_own_sid() {
+        let sids = ["7", "7", "1234", ""];
+        let targets: Vec<_> = (1..).zip(sids).map(|(id, sid)| target(id, sid)).collect();
+        let expected: Vec<_> = sids
+            .iter()
+            .map(|sid| {
+                let first = format!("MSG a {sid} 1\r\nx\r\n");
+                (format!("{first}MSG a {sid} 2\r\nyz\r\n"), first)
+            })
+            .collect();
+        assert_eq!(delivered(&targets), expected);
+        assert_eq!(delivered(&targets[2..3]), expected[2..3]);
+    }
+
+    #[test]
+    fn what_cannot_be_served_together_is_not_gathered() {
+        let mut run = Run::default();
+        let (one, other) = (target(1, "1"), target(2, "1"));
+        let text = message(b"x\r\n");
+        assert!(!run.start(&text, &[], &peer(9)));
+        let twice = [
+            Arc::clone(&one),
+            Arc::new(
+                Subscription::new(
+                    &Subscribe {
+                        filter: b"a",
+                        queue: None,
+                        sid: b"2",
+                    },
+                    Arc::clone(one.peer()),
+                    None,
+                )
+                .unwrap(),
+            ),
+        ];
+        assert!(
+            !run.start(&text, &twice, &peer(9)),
+            "a connection expects its copies interleaved"
+        );
+        one.peer().set_options(false, false, false);
+        assert!(
+            !run.start(&text, std::slice::from_ref(&one), one.peer()),
+            "no echo"
+        );
+        let header = Publish {
+            header: Some(Size {
+                bytes: 1,
+                text: b"1",
+            }),
+            ..text
+        };
+        assert!(
+            !run.start(&header, std::slice::from_ref(&other), &peer(9)),
+            "no headers"
+        );
+        assert!(run.start(&text, std::slice::from_ref(&other), &peer(9)));
+        assert!(!run.push_same_subject(&header));
+        let elsewhere = Publish {
+            subject: b"b",
+            ..text
+        };
+        assert!(!run.push_same_subject(&elsewhere));
+        assert!(!run.push_same_targets(&elsewhere, std::slice::from_ref(&one)));
+        assert!(run.push_same_targets(&elsewhere, std::slice::from_ref(&other)));
+    }
+}

@@ -184,3 +184,92 @@ impl Subscriber for Arc<Subscription> {
         Self::ptr_eq(self, other)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::tests::peer;
+    use super::*;
+
+    fn subscription(queue: Option<&[u8]>) -> Subscription {
+        let words = Subscribe {
+            filter: b"a.*",
+            queue,
+            sid: b"7",
+        };
+        Subscription::new(&words, peer(1), None).unwrap()
+    }
+
+    #[test]
+    fn words_are_kept_apart() {
+        let plain = subscription(None);
+        assert_eq!(
+            (plain.filter(), plain.queue(), plain.sid()),
+            (&b"a.*"[..], None, &b"7"[..])
+        );
+        // A queue without a name is still one.
+        let nameless = subscription(Some(b""));
+        assert_eq!(
+            (nameless.queue(), nameless.sid()),
+            (Some(&b""[..]), &b"7"[..])
+        );
+        assert_eq!(
+            subscription(Some(b"workers")).queue(),
+            Some(&b"workers"[..])
+        );
+    }
+
+    #[test]
+    fn a_maximum_ends_it_to_the_message() {
+        let endless = subscription(None);
+        assert_eq!(
+            endless.count(1000),
+            Count {
+                taken: 1000,
+                last: false
+            }
+        );
+        let limited = subscription(None);
+        assert_eq!(
+            limited.count(2),
+            Count {
+                taken: 2,
+                last: false
+            }
+        );
+        assert!(limited.set_max(5));
+        assert_eq!(
+            limited.count(1),
+            Count {
+                taken: 1,
+                last: false
+            }
+        );
+        assert_eq!(
+            limited.count(9),
+            Count {
+                taken: 2,
+                last: true
+            }
+        );
+        assert!(limited.is_closed());
+        assert_eq!(
+            limited.count(1),
+            Count {
+                taken: 0,
+                last: false
+            },
+            "it ends once"
+        );
+        assert_eq!(limited.delivered(), 5);
+    }
+
+    #[test]
+    fn a_maximum_that_has_been_reached_is_none() {
+        let subscription = subscription(None);
+        subscription.count(3);
+        assert!(!subscription.set_max(3) && !subscription.set_max(0));
+        assert_eq!(subscription.max(), None);
+        assert!(subscription.set_max(4));
+        assert_eq!(subscription.max(), Some(4));
+    }
+}

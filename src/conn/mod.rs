@@ -140,13 +140,20 @@ impl<L: Link> Connection<L> {
     }
 
     /// Serves the connection until it ends.
-    pub async fn run(mut self) {
-        let reason = self.serve().await;
-        while self.link.release() {
-            tokio::task::yield_now().await;
+    // Not an `async fn`: that would keep the connection twice, as its argument and as its variable.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "half the memory of an idle connection"
+    )]
+    pub fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let reason = self.serve().await;
+            while self.link.release() {
+                tokio::task::yield_now().await;
+            }
+            self.link.closed(reason);
+            self.finish(reason).await;
         }
-        self.link.closed(reason);
-        self.finish(reason).await;
     }
 
     async fn serve(&mut self) -> CloseReason {
@@ -345,9 +352,13 @@ impl<L: Link> Connection<L> {
     }
 
     /// Sends what may still be sent and closes the socket.
-    async fn finish(mut self, reason: CloseReason) {
+    async fn finish(&mut self, reason: CloseReason) {
         if reason.flushes() {
-            let _ = timeout(CLOSING_FLUSH.min(self.write_deadline), self.drain()).await;
+            let _ = timeout(
+                CLOSING_FLUSH.min(self.write_deadline),
+                drain(&self.peer, &self.wire),
+            )
+            .await;
         }
         if reason.flushes() && reason != CloseReason::ClientClosed {
             let wire = &self.wire;
@@ -361,16 +372,16 @@ impl<L: Link> Connection<L> {
         // Match caches of others may hold the peer for a while yet.
         self.peer.discard_pending();
     }
+}
 
-    /// Sends what is pending, or waits until whoever is sending it has done so.
-    async fn drain(&self) {
-        loop {
-            match self.peer.resume() {
-                Flush::Broken => return,
-                Flush::Done if self.peer.pending() == 0 => return,
-                Flush::Done => tokio::task::yield_now().await,
-                Flush::Blocked => poll_fn(|context| self.wire.poll_writable(context)).await,
-            }
+/// Sends what is pending, or waits until whoever is sending it has done so.
+async fn drain(peer: &Peer, wire: &SocketWire) {
+    loop {
+        match peer.resume() {
+            Flush::Broken => return,
+            Flush::Done if peer.pending() == 0 => return,
+            Flush::Done => tokio::task::yield_now().await,
+            Flush::Blocked => poll_fn(|context| wire.poll_writable(context)).await,
         }
     }
 }

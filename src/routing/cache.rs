@@ -131,3 +131,77 @@ impl<S> MatchCache<S> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use foldhash::fast::RandomState;
+
+    use super::super::groups::tests::Numbered;
+    use super::*;
+
+    /// Asks for subjects by their hash alone, as the table does.
+    struct Bench {
+        cache: MatchCache<Numbered>,
+        generations: Generations,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                cache: MatchCache::default(),
+                generations: Generations::new(RandomState::default()),
+            }
+        }
+
+        /// Whether the cache knew it. Keeps it where the cache admits it.
+        fn ask(&mut self, subject: &str, hash: u64) -> bool {
+            let subject = subject.as_bytes();
+            if self.cache.knows(subject, hash, &self.generations) {
+                return true;
+            }
+            if self.cache.admits(hash) {
+                let concern = self.generations.concern(subject);
+                let stamp = self.generations.stamp(concern);
+                let nobody = SubscriberSet::default();
+                self.cache.insert(subject, hash, (concern, stamp), nobody);
+                assert!(self.cache.get(hash).is_some());
+            }
+            false
+        }
+    }
+
+    #[test]
+    fn a_subject_is_kept_once_it_has_asked_twice() {
+        let mut bench = Bench::new();
+        assert_eq!([0, 1, 2].map(|_| bench.ask("a", 77)), [false, false, true]);
+        bench.generations.advance(b"a");
+        assert_eq!(
+            [0, 1].map(|_| bench.ask("a", 77)),
+            [false, true],
+            "it is known to come again"
+        );
+        assert!(!bench.ask("other", 77), "the hash alone tells nothing");
+        bench.cache.clear();
+        assert!(!bench.ask("other", 77));
+    }
+
+    #[test]
+    fn subjects_that_come_once_cost_no_entry() {
+        let mut bench = Bench::new();
+        for hash in 0..100_000 {
+            assert!(!bench.ask("once", hash));
+        }
+        assert_eq!(bench.cache.places.len(), FIRST_PLACES);
+        assert!(bench.cache.places.iter().all(|place| place.entry.is_none()));
+    }
+
+    #[test]
+    fn the_table_never_has_more_than_its_limit() {
+        let mut bench = Bench::new();
+        for hash in 0..100_000 {
+            bench.ask("often", hash);
+            bench.ask("often", hash);
+        }
+        assert_eq!(bench.cache.places.len(), MAX_PLACES);
+    }
+}

@@ -123,3 +123,87 @@ fn take_out<S: Subscriber>(list: &mut Vec<S>, subscriber: &S) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A subscription that is known by its number.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(in crate::routing) struct Numbered {
+        pub(in crate::routing) number: usize,
+        pub(in crate::routing) filter: &'static str,
+        pub(in crate::routing) queue: Option<&'static str>,
+    }
+
+    impl Subscriber for Numbered {
+        fn filter(&self) -> &[u8] {
+            self.filter.as_bytes()
+        }
+        fn queue(&self) -> Option<&[u8]> {
+            self.queue.map(str::as_bytes)
+        }
+        fn is(&self, other: &Self) -> bool {
+            self.number == other.number
+        }
+    }
+
+    fn numbered(number: usize, queue: Option<&'static str>) -> Numbered {
+        Numbered {
+            number,
+            filter: "a",
+            queue,
+        }
+    }
+
+    #[test]
+    fn groups_of_one_name_become_one() {
+        let (mut one, mut other) = (SubscriberSet::default(), SubscriberSet::default());
+        for number in 0..4 {
+            one.insert(numbered(number, (number > 1).then_some("q")));
+            other.insert(numbered(
+                10 + number,
+                Some(if number > 1 { "q" } else { "r" }),
+            ));
+        }
+        one.extend(&other);
+        let sizes: Vec<_> = one
+            .groups()
+            .iter()
+            .map(|group| group.members.len())
+            .collect();
+        assert_eq!((one.plain().len(), sizes), (2, vec![4, 2]));
+    }
+
+    #[test]
+    fn a_group_goes_with_its_last_member() {
+        let mut set = SubscriberSet::default();
+        let members = [
+            numbered(1, Some("q")),
+            numbered(2, Some("q")),
+            numbered(3, Some("r")),
+        ];
+        members.iter().for_each(|member| set.insert(member.clone()));
+        assert!(!set.remove(&numbered(1, None)), "it is not a plain one");
+        assert!(
+            !set.remove(&numbered(1, Some("r"))),
+            "it is in another group"
+        );
+        for (member, left) in members.iter().zip([2, 1, 0]) {
+            assert!(set.remove(member) && !set.remove(member));
+            assert_eq!(set.groups().len(), left);
+        }
+        assert!(set.is_empty() && set.first().is_none());
+    }
+
+    #[test]
+    fn memory_is_given_back() {
+        let mut set = SubscriberSet::default();
+        (0..1000).for_each(|number| set.insert(numbered(number, None)));
+        (10..1000).for_each(|number| assert!(set.remove(&numbered(number, None))));
+        assert!(set.plain.capacity() < 64, "{}", set.plain.capacity());
+        let mut left: Vec<_> = set.plain().iter().map(|found| found.number).collect();
+        left.sort_unstable();
+        assert!(left.into_iter().eq(0..10));
+    }
+}

@@ -17,7 +17,7 @@ const USERS: &str = "authorization { users = [
   { user: alice, password: wonder }
   { user: bob, password: builder, permissions: {
       publish: { allow: [\"a.>\", \"*.b\", \"r.>\", \"dd\"], deny: [\"a.b.>\", \"r.2\"] }
-      subscribe: { allow: [\"a.>\", \"*.*\", \"c q\", \"r.*\"], deny: [\"a.b\", \"*.c w.*\", \"a.*.dd\"] } } }
+      subscribe: { allow: [\"a.>\", \"b.>\", \"c q\", \"r.>\"], deny: [\"a.b\", \"*.c w.*\", \"a.*.dd\"] } } }
   { user: carl, password: coral, permissions: { publish: \"c.>\", allow_responses: { max: 2, expires: \"1m\" } } }
 ] }
 ";

@@ -288,11 +288,15 @@ impl Deliveries {
 
     /// Does what could not be done while locks were held.
     fn settle(&mut self, account: &Account) {
-        for peer in self.eager.drain(..) {
-            peer.flush();
+        if !self.eager.is_empty() {
+            for peer in self.eager.drain(..) {
+                peer.flush();
+            }
         }
-        for subscription in self.expired.drain(..) {
-            account.unsubscribe(&subscription);
+        if !self.expired.is_empty() {
+            for subscription in self.expired.drain(..) {
+                account.unsubscribe(&subscription);
+            }
         }
     }
 

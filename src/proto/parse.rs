@@ -273,6 +273,7 @@ fn parse_publish<'a>(
             header,
             size,
             body,
+            sized_body: None,
         }),
         consumed: needed,
     })

@@ -13,8 +13,8 @@ use crate::proto::op::Publish;
 pub(super) struct Batch {
     bytes: Vec<u8>,
     marks: Vec<Mark>,
-    /// Where the last message's line up to its sid stands, and whose it is: the next message on that
-    /// subject begins with the same bytes.
+    /// Where the last message's line up to its sid and the blank behind it stands, and whose it is: the
+    /// next message on that subject begins with the same bytes.
     prefix: Range<usize>,
     prefix_of: Option<Prefix>,
 }
@@ -136,15 +136,14 @@ impl Batch {
         if self.prefix_of == Some(prefix) {
             self.bytes.extend_from_within(self.prefix.clone());
         } else {
-            encode::message_prefix(&mut self.bytes, message);
+            encode::message_prefix(&mut self.bytes, message, sid);
             self.prefix_of = Some(prefix);
         }
-        let sid_at = self.bytes.len();
-        self.prefix = start..sid_at;
-        self.bytes.extend_from_slice(sid);
+        let prefix_end = self.bytes.len();
+        self.prefix = start..prefix_end;
         encode::message_rest(&mut self.bytes, message);
         self.marks.push(Mark {
-            sid: sid_at,
+            sid: prefix_end - 1 - sid.len(),
             end: self.bytes.len(),
             size: message.size.bytes,
         });

@@ -185,13 +185,8 @@ impl Deliveries {
             self.publish_now(account, cache, publication);
             return;
         }
-        if self.run.push_same_subject(message)
-            || (!self.spread.is_empty()
-                && self
-                    .spread
-                    .push_same_subject(message, |count| draw(&mut self.random, count)))
-            || (!self.unwanted.is_empty() && self.unwanted == message.subject)
-        {
+        // Whoever publishes without a reply subject has tried `repeat`.
+        if message.reply.is_some() && self.push_same_subject(message) {
             return;
         }
         let hash = account.hash(message.subject);
@@ -218,6 +213,28 @@ impl Deliveries {
             self.ship_to_set(matches, publication);
             self.settle(account);
         }
+    }
+
+    /// Delivers a message that needs nothing but what the one before it needed: it has the same subject,
+    /// and nobody waits for an answer. False, and nothing done, when it is not such a message.
+    #[inline]
+    pub fn repeat(&mut self, message: &Publish<'_>) -> bool {
+        message.reply.is_none() && Run::gathers(message) && self.push_same_subject(message)
+    }
+
+    #[inline]
+    fn push_same_subject(&mut self, message: &Publish<'_>) -> bool {
+        if !self.run.is_empty() && self.run.push_same_subject(message) {
+            return true;
+        }
+        if !self.spread.is_empty() {
+            let random = &mut self.random;
+            let spread = &mut self.spread;
+            if spread.push_same_subject(message, |count| draw(random, count)) {
+                return true;
+            }
+        }
+        !self.unwanted.is_empty() && self.unwanted == message.subject
     }
 
     /// Messages on `subject` that come next in this turn need not be looked up.

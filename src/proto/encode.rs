@@ -51,8 +51,8 @@ pub fn has_headers(message: &Publish<'_>) -> bool {
     message.header.is_some_and(|header| header.bytes > 0)
 }
 
-/// Appends how the delivery of `message` begins, up to the sid.
-pub fn message_prefix(into: &mut Vec<u8>, message: &Publish<'_>) {
+/// Appends how the delivery of `message` for `sid` begins, up to the blank behind the sid.
+pub fn message_prefix(into: &mut Vec<u8>, message: &Publish<'_>, sid: &[u8]) {
     into.extend_from_slice(if has_headers(message) {
         b"HMSG "
     } else {
@@ -60,11 +60,12 @@ pub fn message_prefix(into: &mut Vec<u8>, message: &Publish<'_>) {
     });
     into.extend_from_slice(message.subject);
     into.push(b' ');
+    into.extend_from_slice(sid);
+    into.push(b' ');
 }
 
-/// Appends how the delivery of `message` goes on behind the sid, to its end.
+/// Appends how the delivery of `message` goes on behind that, to its end.
 pub fn message_rest(into: &mut Vec<u8>, message: &Publish<'_>) {
-    into.push(b' ');
     if let Some(reply) = message.reply {
         into.extend_from_slice(reply);
         into.push(b' ');

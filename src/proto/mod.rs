@@ -12,4 +12,4 @@ pub mod headers;
 pub mod info;
 pub mod op;
 pub mod parse;
-mod quick;
+pub mod quick;

@@ -102,11 +102,11 @@ pub fn parse<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, Pa
     parse_any(input, limits)
 }
 
-/// Parses any operation, whatever its shape.
-pub(super) fn parse_any<'a>(
-    input: &'a [u8],
-    limits: &ParseLimits,
-) -> Result<Parsed<'a>, ParseError> {
+/// Parses the operation at the front of `input` whatever its shape, without trying the usual one first.
+///
+/// # Errors
+/// [`ParseError`], after which the rest of the input has no meaning.
+pub fn parse_any<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, ParseError> {
     // The two verbs of the hot path are told apart by one comparison of four bytes.
     let (verb, after_verb) = match input {
         [b'P' | b'p', b'U' | b'u', b'B' | b'b', b' ', ..] => (Verb::Publish, 3),

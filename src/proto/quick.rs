@@ -9,7 +9,8 @@ use super::parse::ParseLimits;
 
 /// The publication at the front of `input` and its length, if it is whole and of the usual shape.
 #[inline]
-pub(super) fn publish<'a>(input: &'a [u8], limits: &ParseLimits) -> Option<(Publish<'a>, usize)> {
+#[must_use]
+pub fn publish<'a>(input: &'a [u8], limits: &ParseLimits) -> Option<(Publish<'a>, usize)> {
     let (with_header, start) = match input {
         [b'P', b'U', b'B', b' ', ..] => (false, 4),
         [b'H', b'P', b'U', b'B', b' ', ..] if limits.headers => (true, 5),

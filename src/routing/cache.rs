@@ -12,9 +12,8 @@ use super::groups::SubscriberSet;
 const FIRST_PLACES: usize = 16;
 /// Most places that a cache can have.
 const MAX_PLACES: usize = 4096;
-/// A cache of the greatest size is worth its memory when one of so many subjects that displaced
-/// another got an entry afterwards.
-const WORTHWHILE: usize = 8;
+/// Places that a cache keeps for each subject that ever came twice, so that few of them collide.
+const PLACES_PER_ENTRY: usize = 8;
 const _: () = assert!(FIRST_PLACES.is_power_of_two() && MAX_PLACES.is_power_of_two());
 
 /// A bounded map from subject to the subscriptions that want it.
@@ -24,10 +23,9 @@ pub struct MatchCache<S> {
     places: Vec<Place<S>>,
     /// Subjects that displaced another one since the table got its size.
     evictions: usize,
-    /// Subjects that got an entry since then.
-    insertions: usize,
-    /// Whether even the greatest size was of no use: the publisher never comes back to a subject.
-    gave_up: bool,
+    /// Whether it has had the greatest size and then the one that fits: the publisher has subjects that
+    /// it does not come back to, which will go on displacing each other at any size.
+    settled: bool,
 }
 
 #[derive(Debug)]
@@ -50,8 +48,7 @@ impl<S> Default for MatchCache<S> {
         Self {
             places: Vec::new(),
             evictions: 0,
-            insertions: 0,
-            gave_up: false,
+            settled: false,
         }
     }
 }
@@ -90,21 +87,26 @@ impl<S> MatchCache<S> {
         }
         self.evictions += usize::from(place.asked != 0);
         place.asked = hash;
-        if self.evictions > self.places.len() && !self.gave_up {
+        if self.evictions > self.places.len() && !self.settled {
             self.reconsider_size();
         }
         false
     }
 
-    /// More places, if the publisher has more subjects than those; few again, if that did not help.
+    /// More places, as long as there could be more subjects that come again; then as many as those need.
     fn reconsider_size(&mut self) {
         if self.places.len() < MAX_PLACES {
-            self.resize(self.places.len() * 4);
-        } else if self.insertions < self.evictions / WORTHWHILE {
-            self.gave_up = true;
-            self.resize(FIRST_PLACES);
-        } else {
-            (self.evictions, self.insertions) = (0, 0);
+            return self.resize(self.places.len() * 4);
+        }
+        self.settled = true;
+        let entries = self
+            .places
+            .iter()
+            .filter(|place| place.entry.is_some())
+            .count();
+        let wanted = (entries * PLACES_PER_ENTRY).next_power_of_two();
+        if wanted < MAX_PLACES {
+            self.resize(wanted.max(FIRST_PLACES));
         }
     }
 
@@ -125,7 +127,6 @@ impl<S> MatchCache<S> {
                 matches,
             };
             place.entry = Some(Box::new(entry));
-            self.insertions += 1;
         }
     }
 
@@ -145,7 +146,7 @@ impl<S> MatchCache<S> {
     }
 
     fn resize(&mut self, places: usize) {
-        (self.evictions, self.insertions) = (0, 0);
+        self.evictions = 0;
         self.places.clear();
         self.places.shrink_to(places);
         self.places.resize_with(places.min(MAX_PLACES), || Place {
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn it_gives_up_when_no_subject_comes_twice() {
+    fn it_shrinks_when_no_subject_comes_twice() {
         let mut table = Table::new();
         for number in 0..30_000 {
             assert!(!table.publish(&format!("inbox.{number}")));

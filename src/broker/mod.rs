@@ -7,5 +7,6 @@ pub mod deliver;
 pub mod peer;
 pub mod registry;
 mod run;
+pub mod security;
 pub mod stats;
 pub mod subscription;

@@ -47,6 +47,19 @@ impl Default for Limits {
     }
 }
 
+/// What clients are told and asked about TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TlsTerms {
+    /// Whether a connection must be secured.
+    pub required: bool,
+    /// Whether it may be secured and need not.
+    pub available: bool,
+    /// Whether the client must present a certificate.
+    pub verify: bool,
+    /// Whether that certificate decides which user it is.
+    pub map_certificate: bool,
+}
+
 /// What can change while the server runs; a connection keeps what was in force when it began.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
@@ -54,6 +67,8 @@ pub struct ClientSettings {
     pub limits: Limits,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
+    /// TLS of the listener.
+    pub tls: TlsTerms,
 }
 
 /// What all clients of a server share.
@@ -114,7 +129,11 @@ impl ClientContext {
         let facts = client.facts();
         info.client_id = facts.id;
         info.client_ip.clone_from(&facts.ip);
-        info.auth_required = self.settings().authenticator.is_required();
+        let settings = self.settings();
+        info.auth_required = settings.authenticator.is_required();
+        info.tls_required = settings.tls.required;
+        info.tls_verify = settings.tls.verify;
+        info.tls_available = settings.tls.available;
         info
     }
 }

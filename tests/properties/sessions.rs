@@ -9,7 +9,7 @@ use midge::broker::deliver::Deliveries;
 use midge::broker::peer::{Facts, Peer, Wire};
 use midge::conn::turn::{Input, Link as _, Turn, Verdict};
 use midge::link::client::Client;
-use midge::link::context::{ClientContext, ClientSettings, Limits};
+use midge::link::context::{ClientContext, ClientSettings, Limits, TlsTerms};
 use midge::proto::info::Info;
 
 use super::wire::{Message, read_frames};
@@ -118,6 +118,7 @@ impl Bench {
         let settings = ClientSettings {
             limits,
             authenticator,
+            tls: TlsTerms::default(),
         };
         let context = ClientContext::new(Arc::default(), settings, info);
         Self {

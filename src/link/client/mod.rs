@@ -307,7 +307,7 @@ impl Link for Client {
     }
 
     fn not_introduced(&mut self) {
-        self.log_error("authentication timeout");
+        self.log_debug("Authentication Timeout");
         self.peer
             .send(&encode::error(&ProtocolError::AuthenticationTimeout));
     }

@@ -69,6 +69,7 @@ impl Server {
             limits: Limits::default(),
             authenticator,
             tls: TlsTerms::default(),
+            rates: Arc::default(),
         };
         let context = ClientContext::new(broker, settings, info);
         Self {
@@ -113,6 +114,7 @@ impl Server {
             now: Instant::now(),
             introduced: false,
             ponged: false,
+            pause: None,
         };
         let served = party.client.serve(
             &mut turn,

@@ -2,9 +2,11 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
+mod addresses;
 pub mod close;
 pub mod deliver;
 pub mod peer;
+pub mod rate;
 pub mod registry;
 mod run;
 pub mod security;

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::auth::Authenticator;
 use crate::broker::peer::Peer;
-use crate::broker::registry::Broker;
+use crate::broker::rate::RateTable;
+use crate::broker::registry::{Broker, Population};
 use crate::proto::display::PayloadTrace;
 use crate::proto::info::Info;
 
@@ -19,6 +20,8 @@ pub struct Limits {
     pub max_pending: usize,
     /// Most connections.
     pub max_connections: usize,
+    /// Most connections from one address, or from one IPv6 network of 64 bits.
+    pub max_connections_per_ip: Option<usize>,
     /// Most subscriptions of one connection.
     pub max_subscriptions: Option<usize>,
     /// Most tokens in a filter.
@@ -31,6 +34,23 @@ pub struct Limits {
     pub trace: PayloadTrace,
 }
 
+impl Limits {
+    /// What a new connection is one too many of, as a line for the log.
+    #[must_use]
+    pub fn exceeded_by(&self, population: Population) -> Option<&'static str> {
+        if population.all > self.max_connections {
+            Some("maximum connections exceeded")
+        } else if self
+            .max_connections_per_ip
+            .is_some_and(|most| population.from_address > most)
+        {
+            Some("maximum connections of one address exceeded")
+        } else {
+            None
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -38,6 +58,7 @@ impl Default for Limits {
             max_payload: Some(1024 * 1024),
             max_pending: 64 * 1024 * 1024,
             max_connections: 64 * 1024,
+            max_connections_per_ip: None,
             max_subscriptions: None,
             max_subscription_tokens: None,
             headers: true,
@@ -69,6 +90,8 @@ pub struct ClientSettings {
     pub authenticator: Arc<Authenticator>,
     /// TLS of the listener.
     pub tls: TlsTerms,
+    /// How much users and accounts may publish.
+    pub rates: Arc<RateTable>,
 }
 
 /// What all clients of a server share.

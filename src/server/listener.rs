@@ -89,17 +89,14 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
     // socket is broken already, which the first read tells.
     let _ = stream.set_nodelay(true);
-    let (newcomer, connections) = Newcomer::register(server, address);
+    let (newcomer, population) = Newcomer::register(server, address);
     let secured = server.secured();
     let handshake_first = secured
         .as_ref()
         .is_some_and(|(tls, _)| tls.handshake_first());
-    if connections > newcomer.settings().limits.max_connections {
-        let label = newcomer.peer().label();
-        tracing::error!(
-            cid = newcomer.peer().id(),
-            "{label} - maximum connections exceeded"
-        );
+    if let Some(exceeded) = newcomer.settings().limits.exceeded_by(population) {
+        let (id, label) = (newcomer.peer().id(), newcomer.peer().label());
+        tracing::error!(cid = id, "{label} - {exceeded}");
         if !handshake_first {
             newcomer.greet();
         }

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
+use crate::broker::rate::RateTable;
 use crate::broker::registry::Broker;
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
@@ -65,6 +66,8 @@ pub struct ServerOptions {
     pub authenticator: Arc<Authenticator>,
     /// TLS of the listener, if it has it.
     pub tls: Option<Arc<ClientTls>>,
+    /// How much users and accounts may publish.
+    pub rates: Arc<RateTable>,
 }
 
 /// A server could not start.
@@ -155,6 +158,7 @@ impl Server {
             limits,
             authenticator,
             tls,
+            rates,
             ..
         } = options;
         let context = ClientContext::new(
@@ -163,6 +167,7 @@ impl Server {
                 limits,
                 authenticator,
                 tls: tls.as_deref().map(ClientTls::terms).unwrap_or_default(),
+                rates,
             },
             info,
         );

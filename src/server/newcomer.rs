@@ -8,6 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::Inner;
 use crate::broker::close::CloseReason;
 use crate::broker::peer::{Facts, Peer};
+use crate::broker::registry::Population;
 use crate::conn::Connection;
 use crate::conn::transport::{ReadHalf, SharedWire, SocketWire, WriteHalf};
 use crate::link::client::Client;
@@ -26,8 +27,8 @@ pub(super) struct Newcomer {
 }
 
 impl Newcomer {
-    /// Registers a client; also how many there are now, it included.
-    pub(super) fn register(server: &Arc<Inner>, address: SocketAddr) -> (Self, usize) {
+    /// Registers a client; also how many there are now.
+    pub(super) fn register(server: &Arc<Inner>, address: SocketAddr) -> (Self, Population) {
         let context = &server.context;
         let settings = context.settings();
         let id = context.broker.next_id();
@@ -48,7 +49,7 @@ impl Newcomer {
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
         tracing::debug!(cid = id, "{} - Client connection created", facts.label);
         let peer = Arc::new(Peer::new(facts, sender, settings.limits.max_pending));
-        let connections = context.broker.register(Arc::clone(&peer));
+        let population = context.broker.register(Arc::clone(&peer));
         // Shutdown closes everybody it finds registered; this one may have come too late to be found.
         if server.stopping.is_cancelled() {
             peer.close(CloseReason::ServerShutdown);
@@ -59,7 +60,7 @@ impl Newcomer {
             wire,
             peer,
         };
-        (newcomer, connections)
+        (newcomer, population)
     }
 
     /// What was in force when it came.

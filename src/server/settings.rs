@@ -11,8 +11,10 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
+use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
 use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
@@ -33,6 +35,7 @@ impl ServerOptions {
         let ClientSettings {
             limits,
             authenticator,
+            rates,
             ..
         } = client_settings(options, tls.as_deref())?;
         Ok(Self {
@@ -53,6 +56,7 @@ impl ServerOptions {
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
             authenticator,
             tls,
+            rates,
         })
     }
 }
@@ -118,6 +122,7 @@ pub fn client_settings(
         limits: limits(options),
         authenticator: authenticator(options)?,
         tls: tls.map(ClientTls::terms).unwrap_or_default(),
+        rates: Arc::new(rates(options)),
     })
 }
 
@@ -138,6 +143,24 @@ pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
     }
 }
 
+fn rates(options: &Options) -> RateTable {
+    let limit = |name: &str, configured: Option<ConfiguredRate>| {
+        let ConfiguredRate { messages, bytes } = configured?;
+        let limit = RateLimit::new(Rate { messages, bytes });
+        Some((name.to_owned(), Arc::new(limit)))
+    };
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    RateTable {
+        users: users
+            .filter_map(|user| limit(user.identity.name(), user.rate_limit))
+            .collect(),
+        accounts: (options.accounts.iter())
+            .filter_map(|account| limit(&account.name, account.rate_limit))
+            .collect(),
+    }
+}
+
 fn limits(options: &Options) -> Limits {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Limits {
@@ -145,6 +168,9 @@ fn limits(options: &Options) -> Limits {
         max_payload: options.max_payload.map(|bytes| size(bytes.into())),
         max_pending: size(options.max_pending),
         max_connections: size(options.max_connections),
+        max_connections_per_ip: options
+            .max_connections_per_ip
+            .map(|count| size(count.into())),
         max_subscriptions: options.max_subscriptions.map(|count| size(count.into())),
         max_subscription_tokens: options.max_subscription_tokens.map(usize::from),
         headers: !options.no_header_support,

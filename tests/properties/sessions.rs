@@ -119,6 +119,7 @@ impl Bench {
             limits,
             authenticator,
             tls: TlsTerms::default(),
+            rates: Arc::default(),
         };
         let context = ClientContext::new(Arc::default(), settings, info);
         Self {
@@ -184,6 +185,7 @@ impl Bench {
             now,
             introduced: false,
             ponged: false,
+            pause: None,
         };
         let served = session.client.serve(
             &mut turn,

@@ -67,7 +67,6 @@ impl Process {
         }
     }
 
-    #[allow(dead_code, reason = "only the tests of TLS change it so far")]
     /// Replaces the configuration file, which the server was started with, for a reload.
     pub(crate) fn configure(&self, configuration: &str) {
         std::fs::write(self.directory.path().join("midge.conf"), configuration).unwrap();

@@ -209,6 +209,14 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
                 limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
             );
         }),
+    option("max_connections_per_ip", Kind::Integer, "0")
+        .document(
+            "Connections at a time from one address, or from one IPv6 network of 64 bits; 0 is \
+             without a limit.",
+        )
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| set(&mut o.max_connections_per_ip, optional_limit(e, I32, p))),
     option("max_subscriptions", Kind::Integer, "0")
         .document("Subscriptions of one connection; 0 is without a limit.")
         .aliases(&["max_subs"])

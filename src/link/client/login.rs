@@ -111,6 +111,10 @@ impl Client {
             self.matches.clear();
         }
         self.permissions.clone_from(&login.permissions);
+        self.rates = self
+            .settings
+            .rates
+            .of(login.user.as_deref(), &login.account);
         self.peer.set_responses(login.permissions.clone());
         self.tell_peer();
         self.peer

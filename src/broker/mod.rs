@@ -3,6 +3,7 @@
 
 pub mod account;
 mod addresses;
+mod batch;
 pub mod close;
 pub mod deliver;
 pub mod peer;
@@ -10,5 +11,6 @@ pub mod rate;
 pub mod registry;
 mod run;
 pub mod security;
+mod spread;
 pub mod stats;
 pub mod subscription;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use dashmap::DashMap;
 
 use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::addresses::Addresses;
 use super::peer::Peer;
 use super::stats::ServerStats;
 
@@ -18,8 +19,18 @@ pub struct Broker {
     system: Arc<Account>,
     next_id: AtomicU64,
     client_count: AtomicUsize,
+    addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+}
+
+/// How many connections there are, a new one included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Population {
+    /// In all.
+    pub all: usize,
+    /// From its address, or its network where that is IPv6; 0 for one without an address.
+    pub from_address: usize,
 }
 
 /// The number of the first connection; nats-server's internal ones take those before it (oracle).
@@ -48,6 +59,7 @@ impl Broker {
             system,
             next_id: AtomicU64::new(FIRST_CONNECTION),
             client_count: AtomicUsize::new(0),
+            addresses: Addresses::default(),
             stats: ServerStats::default(),
         }
     }
@@ -79,17 +91,24 @@ impl Broker {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Enters a connection; how many there are now, it included.
-    pub fn register(&self, peer: Arc<Peer>) -> usize {
+    /// Enters a connection.
+    pub fn register(&self, peer: Arc<Peer>) -> Population {
         self.stats.total_connections.add(1);
+        let address = peer.facts().ip.parse();
         self.peers.insert(peer.id(), peer);
-        self.client_count.fetch_add(1, Ordering::Relaxed) + 1
+        Population {
+            all: self.client_count.fetch_add(1, Ordering::Relaxed) + 1,
+            from_address: address.map_or(0, |address| self.addresses.enter(address)),
+        }
     }
 
     /// Strikes a connection out.
     pub fn deregister(&self, peer: &Peer) {
         if self.peers.remove(&peer.id()).is_some() {
             self.client_count.fetch_sub(1, Ordering::Relaxed);
+            if let Ok(address) = peer.facts().ip.parse() {
+                self.addresses.leave(address);
+            }
             let (messages, bytes) = peer.traffic_out();
             self.stats.sent_to_closed.add(messages, bytes);
         }
@@ -144,8 +163,8 @@ mod tests {
         let ids = [broker.next_id(), broker.next_id()];
         assert_eq!(ids, [5, 6]);
         let [first, second] = ids.map(peer);
-        assert_eq!(broker.register(Arc::clone(&first)), 1);
-        assert_eq!(broker.register(Arc::clone(&second)), 2);
+        assert_eq!(broker.register(Arc::clone(&first)).all, 1);
+        assert_eq!(broker.register(Arc::clone(&second)).all, 2);
         assert!(Arc::ptr_eq(&broker.peer(6).unwrap(), &second));
         broker.deregister(&first);
         broker.deregister(&first);

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod close;
 pub mod deliver;
+pub mod mappings;
 pub mod peer;
 pub mod registry;
 mod run;

@@ -389,12 +389,17 @@ impl Deliveries {
 
     /// A number below `count`, evenly drawn.
     fn draw(&mut self, count: usize) -> usize {
-        // xorshift64*: good enough to spread work, and without any shared state.
+        let high = self.random() >> 32;
+        usize::try_from((high * count as u64) >> 32).unwrap_or(0)
+    }
+
+    /// A number that spreads work evenly; whoever sees many can tell the next.
+    pub fn random(&mut self) -> u64 {
+        // xorshift64*: good enough for that, and without any shared state.
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
-        let high = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        usize::try_from((high * count as u64) >> 32).unwrap_or(0)
+        self.random.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
     /// Delivers to one subscription, if it takes the message.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
-use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::account::{Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::mappings::{MappingRules, Mappings};
 use super::peer::Peer;
 use super::stats::ServerStats;
 
@@ -20,6 +21,17 @@ pub struct Broker {
     client_count: AtomicUsize,
     /// Counters since the start.
     pub stats: ServerStats,
+}
+
+/// What is to hold in an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// The account's name.
+    pub name: String,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+    /// Its mapped subjects.
+    pub mappings: Vec<MappingRules>,
 }
 
 /// The number of the first connection; nats-server's internal ones take those before it (oracle).
@@ -72,6 +84,24 @@ impl Broker {
         }
         let entry = self.accounts.entry(name.to_owned());
         Arc::clone(&entry.or_insert_with(|| Arc::new(Account::new(name))))
+    }
+
+    /// Puts settings of accounts in force. `cluster` is the name of the server's cluster, or empty.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure(&self, settings: &[AccountSettings], cluster: &str) -> Result<(), String> {
+        let mut prepared = Vec::new();
+        for account in settings {
+            let mappings = Mappings::new(&account.mappings, cluster)
+                .map_err(|error| format!("account {:?}: {error}", account.name))?;
+            let limits = account.limits;
+            prepared.push((&account.name, AccountRules { limits, mappings }));
+        }
+        for (name, rules) in prepared {
+            self.account(name).replace_rules(rules);
+        }
+        Ok(())
     }
 
     /// A number for a new connection.

@@ -17,8 +17,10 @@ pub enum ProtocolError {
     MaximumPayload,
     /// The connection has `max_subscriptions` already.
     MaximumSubscriptions,
-    /// The server, or this account, has as many connections as it may have.
+    /// The server has as many connections as it may have.
     MaximumConnections,
+    /// The account has as many connections as it may have.
+    MaximumAccountConnections,
     /// The filter has more tokens than `max_subscription_tokens`.
     TooManySubjectTokens(Vec<u8>),
     /// A filter that nobody can subscribe to.
@@ -64,6 +66,7 @@ impl ProtocolError {
             Self::MaximumPayload => "Maximum Payload Violation",
             Self::MaximumSubscriptions => "maximum subscriptions exceeded",
             Self::MaximumConnections => "maximum connections exceeded",
+            Self::MaximumAccountConnections => "maximum account active connections exceeded",
             Self::InvalidSubject => "Invalid Subject",
             Self::InvalidPublishSubject => "Invalid Publish Subject",
             Self::NoRespondersRequiresHeaders => "no responders requires headers support",
@@ -128,6 +131,7 @@ impl ProtocolError {
             | Self::MaximumControlLine
             | Self::MaximumPayload
             | Self::MaximumConnections
+            | Self::MaximumAccountConnections
             | Self::NoRespondersRequiresHeaders
             | Self::InvalidClientProtocol
             | Self::StaleConnection

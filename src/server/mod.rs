@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
-use crate::broker::registry::Broker;
+use crate::broker::registry::{AccountSettings, Broker};
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::proto::info::Info;
@@ -57,6 +57,10 @@ pub struct ServerOptions {
     pub lame_duck_grace_period: Duration,
     /// Name of the system account.
     pub system_account: String,
+    /// What holds in accounts; an account without settings has neither limits nor mappings.
+    pub accounts: Vec<AccountSettings>,
+    /// Name of the cluster that the server belongs to; empty without one.
+    pub cluster: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
 }
@@ -73,6 +77,8 @@ pub enum StartError {
     },
     /// No key could be made.
     Identity(String),
+    /// The settings of accounts cannot be put in force together.
+    Accounts(String),
 }
 
 impl fmt::Display for StartError {
@@ -83,6 +89,7 @@ impl fmt::Display for StartError {
                 let cause = format!("listen tcp {address}: bind: {cause}");
                 write!(formatter, "Error listening on port: {address}, {cause:?}")
             }
+            Self::Accounts(reason) => formatter.write_str(reason),
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
             }
@@ -134,6 +141,9 @@ impl Server {
         let address = listener.address();
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::new(&options.system_account));
+        broker
+            .configure(&options.accounts, &options.cluster)
+            .map_err(StartError::Accounts)?;
         let ServerOptions {
             limits,
             authenticator,
@@ -203,6 +213,18 @@ impl Server {
             .timeouts
             .write()
             .unwrap_or_else(PoisonError::into_inner) = timeouts;
+    }
+
+    /// Puts other settings of accounts in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure_accounts(
+        &self,
+        accounts: &[AccountSettings],
+        cluster: &str,
+    ) -> Result<(), String> {
+        self.inner.context.broker.configure(accounts, cluster)
     }
 
     /// Stops accepting clients, tells those it has to move, closes them one after the other and ends.

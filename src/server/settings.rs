@@ -9,10 +9,12 @@ use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
     SubjectRules, UserIdentity, UserRules,
 };
-use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::broker::account::{AccountLimits, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use crate::broker::mappings::{DestinationRules, MappingRules};
+use crate::broker::registry::AccountSettings;
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
-use crate::config::options::{accounts, permissions, users};
+use crate::config::options::{accounts, mappings, permissions, users};
 use crate::conn::Timeouts;
 use crate::link::context::{ClientSettings, Limits};
 use crate::proto::display::PayloadTrace;
@@ -43,9 +45,58 @@ impl ServerOptions {
                 .system_account
                 .clone()
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
+            accounts: account_settings(options),
+            cluster: cluster_name(options).to_owned(),
             authenticator,
         })
     }
+}
+
+/// The name of the cluster that the server belongs to; empty without one.
+#[must_use]
+pub fn cluster_name(options: &Options) -> &str {
+    let cluster = options.cluster.as_ref();
+    cluster
+        .and_then(|cluster| cluster.name.as_deref())
+        .unwrap_or_default()
+}
+
+/// What holds in each account, `$G` among them.
+#[must_use]
+pub fn account_settings(options: &Options) -> Vec<AccountSettings> {
+    let mut settings = vec![AccountSettings {
+        name: GLOBAL_ACCOUNT.to_owned(),
+        mappings: mapping_rules(&options.mappings),
+        ..AccountSettings::default()
+    }];
+    settings.extend(options.accounts.iter().map(one_account));
+    settings
+}
+
+fn one_account(account: &accounts::Account) -> AccountSettings {
+    let size = |limit: Option<u32>| limit.and_then(|limit| usize::try_from(limit).ok());
+    AccountSettings {
+        name: account.name.clone(),
+        limits: AccountLimits {
+            max_connections: size(account.limits.max_connections),
+            max_subscriptions: size(account.limits.max_subscriptions),
+            max_payload: size(account.limits.max_payload),
+        },
+        mappings: mapping_rules(&account.mappings),
+    }
+}
+
+fn mapping_rules(configured: &[mappings::Mapping]) -> Vec<MappingRules> {
+    let destination = |destination: &mappings::MappingDestination| DestinationRules {
+        subject: destination.subject.clone(),
+        weight: destination.weight,
+        cluster: destination.cluster.clone(),
+    };
+    let rule = |mapping: &mappings::Mapping| MappingRules {
+        source: mapping.source.clone(),
+        destinations: mapping.destinations.iter().map(destination).collect(),
+    };
+    configured.iter().map(rule).collect()
 }
 
 /// What clients may do and who may come in.

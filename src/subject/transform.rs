@@ -109,6 +109,7 @@ impl Transform {
         destination: &str,
         functions: Functions,
     ) -> Result<Self, TransformError> {
+        check_tokens(destination)?;
         let (from, to) = (Shape::of(source), Shape::of(destination));
         let (Some(from), Some(to)) = (from, to) else {
             return Err(TransformError::InvalidSubject);
@@ -155,6 +156,22 @@ impl Transform {
             to.extend_from_slice(token);
         }
     }
+}
+
+/// Refuses destinations with empty tokens, with tokens behind `>`, and with blanks outside of functions.
+fn check_tokens(destination: &str) -> Result<(), TransformError> {
+    let mut ended = false;
+    for token in destination.split('.') {
+        if token.is_empty() || ended {
+            return Err(TransformError::InvalidTransform(token.to_owned()));
+        }
+        let call = token.starts_with("{{") && token.ends_with("}}");
+        if !call && token.contains(['\t', '\n', '\x0c', '\r', ' ']) {
+            return Err(TransformError::InvalidTransform(String::new()));
+        }
+        ended = token == ">";
+    }
+    Ok(())
 }
 
 /// What matters about a source or destination.
@@ -296,8 +313,8 @@ fn function(token: &str) -> Result<Option<Function<'_>>, TransformError> {
     };
     let called = inside.trim().strip_suffix(')').and_then(|call| {
         let (written, arguments) = call.split_once('(')?;
-        let named = |name: &&str| is_named(written.trim_end(), name);
-        let place = NAMES.iter().position(|name| named(&name))?;
+        let written = written.trim_end();
+        let place = NAMES.iter().position(|name| is_named(written, name))?;
         Some((*KEYS.get(place)?, arguments))
     });
     let Some((name, arguments)) = called else {

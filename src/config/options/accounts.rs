@@ -46,11 +46,11 @@ pub struct Account {
 /// What an account may use at most; none is without a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountLimits {
-    /// Connections of all its clients.
+    /// Connections of all its clients; 0 lets nobody in.
     pub max_connections: Option<u32>,
     /// Subscriptions of each connection.
     pub max_subscriptions: Option<u32>,
-    /// Bytes of a message.
+    /// Bytes of a message, headers included.
     pub max_payload: Option<u32>,
     /// Leaf nodes.
     pub max_leafnodes: Option<u32>,
@@ -187,12 +187,10 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
         .document("Subjects of the account that are mapped to others.")
         .aliases(&["maps"])
         .children(mappings::about)
-        .missing("mapping subjects is not built yet")
         .store(|d, e, p| set(&mut d.mappings, mappings(e, p))),
     of_account("limits", Kind::Block, "{}")
         .document("What the account may use at most.")
         .children(|| abouts(LIMITS))
-        .missing("limits of accounts are not built yet")
         .store(|d, e, p| read_block(LIMITS, &mut d.limits, e, p)),
     of_account("msg_trace", Kind::Mixed, "")
         .document(
@@ -264,21 +262,22 @@ fn empty(name: &str, place: &Place) -> Account {
 
 /// The options of a block `limits`.
 pub(crate) static LIMITS: &[Row<AccountLimits>] = &[
-    of_limits("max_connections", Kind::Integer, "0")
-        .document("Connections of all clients of the account; 0 is without a limit.")
+    of_limits("max_connections", Kind::Integer, "-1")
+        .document("Connections of all clients of the account; -1 is without a limit.")
         .aliases(&["max_conn"])
         .store(|d, e, p| set(&mut d.max_connections, limit(e, p))),
-    of_limits("max_subscriptions", Kind::Integer, "0")
-        .document("Subscriptions of each connection; 0 is without a limit.")
+    of_limits("max_subscriptions", Kind::Integer, "-1")
+        .document("Subscriptions of each connection; -1 is without a limit.")
         .aliases(&["max_subs"])
         .store(|d, e, p| set(&mut d.max_subscriptions, limit(e, p))),
-    of_limits("max_payload", Kind::Size, "0")
-        .document("Bytes of a message; 0 is without a limit.")
+    of_limits("max_payload", Kind::Size, "-1")
+        .document("Bytes of a message, headers included; -1 is without a limit.")
         .aliases(&["max_pay"])
         .store(|d, e, p| set(&mut d.max_payload, limit(e, p))),
-    of_limits("max_leafnodes", Kind::Integer, "0")
-        .document("Leaf nodes of the account; 0 is without a limit.")
+    of_limits("max_leafnodes", Kind::Integer, "-1")
+        .document("Leaf nodes of the account; -1 is without a limit.")
         .aliases(&["max_leafs"])
+        .without_effect("there are no leaf nodes in this version")
         .store(|d, e, p| set(&mut d.max_leafnodes, limit(e, p))),
 ];
 
@@ -286,8 +285,10 @@ const fn of_limits(key: &'static str, kind: Kind, default: &'static str) -> Row<
     Row::new(key, kind, default)
 }
 
+/// A limit of 0 allows nothing, as in nats-server.
 fn limit(entry: &Entry, problems: &mut Problems) -> Option<Option<u32>> {
-    super::read::optional_limit(entry, i64::from(i32::MAX), problems)
+    let number = integer(entry, -1, i64::from(i32::MAX), problems)?;
+    Some(u32::try_from(number).ok())
 }
 
 /// An export while its block is read.

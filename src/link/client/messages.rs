@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Client;
 use crate::broker::deliver::Publication;
+use crate::broker::mappings::Mapped;
 use crate::broker::subscription::Subscription;
 use crate::conn::turn::{Input, Turn};
 use crate::proto::error::ProtocolError;
@@ -29,6 +30,40 @@ impl Client {
         if self.options.pedantic && !subject::is_valid_subject(message.subject) {
             self.refuse(turn, &ProtocolError::InvalidPublishSubject);
         }
+        if self.account.maps() {
+            self.publish_mapped(turn, message, input);
+        } else {
+            self.publish_unmapped(turn, message, input);
+        }
+    }
+
+    /// Publishes where the account's mappings say. What follows judges and names that subject alone
+    /// (oracle); a message whose turn it is to be lost has none.
+    fn publish_mapped(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
+        let mut subject = std::mem::take(&mut self.mapped);
+        subject.clear();
+        let random = turn.deliveries.random();
+        let rules = self.account.rules();
+        match rules.mappings.apply(message.subject, random, &mut subject) {
+            Mapped::Same => self.publish_unmapped(turn, message, input),
+            Mapped::Other | Mapped::Lost => {
+                let [from, to] = [message.subject, &subject].map(lossy);
+                self.trace(|| format!("<<- [MAPPING {from} -> {to}]"));
+                let subject = &*subject;
+                self.publish_unmapped(
+                    turn,
+                    &Publish {
+                        subject,
+                        ..*message
+                    },
+                    input,
+                );
+            }
+        }
+        self.mapped = subject;
+    }
+
+    fn publish_unmapped(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
         if !self.may_publish(turn, message.subject)
             || is_reserved(message.subject, &RESERVED_SUBJECTS)
         {
@@ -133,7 +168,11 @@ impl Client {
             return Some(ProtocolError::TooManySubjectTokens(filter.to_vec()));
         }
         let count = self.sids.len().saturating_sub(self.peer.expired());
-        if limits.max_subscriptions.is_some_and(|most| count >= most) {
+        let most = [
+            limits.max_subscriptions,
+            self.account_limits.max_subscriptions,
+        ];
+        if most.into_iter().flatten().any(|most| count >= most) {
             return Some(ProtocolError::MaximumSubscriptions);
         }
         None

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
-use crate::broker::account::Account;
+use crate::broker::account::{Account, AccountLimits};
 use crate::broker::close::CloseReason;
 use crate::broker::deliver::Matches;
 use crate::broker::peer::Peer;
@@ -36,10 +36,14 @@ pub struct Client {
     settings: Arc<ClientSettings>,
     peer: Arc<Peer>,
     account: Arc<Account>,
+    /// Those of the account when the client was bound to it.
+    account_limits: AccountLimits,
     permissions: Option<Arc<Permissions>>,
     options: ConnectOptions,
     sids: Sids,
     matches: Matches,
+    /// The subject that the last message was mapped to.
+    mapped: Vec<u8>,
     /// Whether CONNECT has been accepted.
     connected: bool,
     /// Whether nothing but CONNECT may come.
@@ -79,10 +83,12 @@ impl Client {
             settings,
             peer,
             account,
+            account_limits: AccountLimits::default(),
             permissions: None,
             options: ConnectOptions::default(),
             sids: Sids::default(),
             matches: Matches::default(),
+            mapped: Vec::new(),
             connected: false,
             awaits_connect,
             first_pong_sent: false,
@@ -94,9 +100,18 @@ impl Client {
         let limits = &self.settings.limits;
         ParseLimits {
             max_control_line: limits.max_control_line,
-            max_payload: limits.max_payload.unwrap_or(usize::MAX),
+            max_payload: self.max_payload().unwrap_or(usize::MAX),
             headers: limits.headers && self.options.headers,
         }
+    }
+
+    /// The lower one of the server's and the account's limit.
+    fn max_payload(&self) -> Option<usize> {
+        let limits = [
+            self.settings.limits.max_payload,
+            self.account_limits.max_payload,
+        ];
+        limits.into_iter().flatten().min()
     }
 
     /// Serves operations from the front of `input` until it is used up or something ends the turn.
@@ -114,11 +129,11 @@ impl Client {
             let Some(first) = rest.first() else {
                 return Served::whole(consumed, Verdict::Continue);
             };
-            if self.awaits_connect
-                && !first.eq_ignore_ascii_case(&b'c')
-                && let Err(stop) = self.skip_connect(turn)
-            {
-                return Served::whole(consumed, stop.into());
+            if self.awaits_connect && !first.eq_ignore_ascii_case(&b'c') {
+                if let Err(stop) = self.skip_connect(turn) {
+                    return Served::whole(consumed, stop.into());
+                }
+                limits = self.parse_limits();
             }
             let op = match parse(rest, &limits) {
                 Ok(Parsed::Complete {
@@ -201,6 +216,7 @@ impl Client {
                 // Even where the server is a lame duck already (oracle).
                 info.ldm = false;
                 self.account.name().clone_into(&mut info.remote_account);
+                info.max_payload = told(self.max_payload());
                 info.acc_is_sys = Arc::ptr_eq(&self.account, self.context.broker.system_account());
                 turn.deliveries
                     .send(turn.peer, &encode::info(&info.to_json()));
@@ -246,6 +262,11 @@ impl Client {
         }
         subscriptions.len()
     }
+}
+
+/// A limit of payloads as INFO tells it: -1 is none.
+fn told(limit: Option<usize>) -> i64 {
+    limit.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX))
 }
 
 impl From<Stop> for Verdict {
@@ -329,6 +350,7 @@ impl Link for Client {
         self.log_debug("Client Ping Timer");
         if !std::mem::take(&mut self.published_since_idle) {
             self.matches.clear();
+            self.mapped = Vec::new();
         }
     }
 

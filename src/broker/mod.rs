@@ -2,11 +2,13 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
+mod batch;
 pub mod close;
 pub mod deliver;
 pub mod mappings;
 pub mod peer;
 pub mod registry;
 mod run;
+mod spread;
 pub mod stats;
 pub mod subscription;

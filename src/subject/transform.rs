@@ -158,6 +158,39 @@ impl Transform {
     }
 }
 
+/// The subjects that a destination can make, as a filter: each wildcard of the source in it becomes `*`.
+#[must_use]
+pub fn destination_filter(destination: &str) -> String {
+    let filter = |token| match wildcard_number(token) {
+        Some(_) => "*",
+        None => token,
+    };
+    destination.split('.').map(filter).collect::<Vec<_>>().join(".")
+}
+
+/// The destination that leads back from what a reversible transform made to what it was made from.
+#[must_use]
+pub fn way_back(source: &str, destination: &str) -> String {
+    let numbers: Vec<i64> = destination.split('.').filter_map(wildcard_number).collect();
+    let mut stars = 0;
+    let token = |token: &str| {
+        if token != "*" {
+            return token.to_owned();
+        }
+        stars += 1;
+        let place = numbers.iter().position(|&number| number == stars);
+        format!("${}", place.map_or(0, |place| place + 1))
+    };
+    source.split('.').map(token).collect::<Vec<_>>().join(".")
+}
+
+/// Which wildcard of the source a token of a destination is, if it is one and nothing else.
+fn wildcard_number(token: &str) -> Option<i64> {
+    let function = function(token).ok()??;
+    let number = function.wildcards.first().copied()?;
+    (function.name == "wildcard").then_some(number)
+}
+
 /// Refuses destinations with empty tokens, with tokens behind `>`, and with blanks outside of functions.
 fn check_tokens(destination: &str) -> Result<(), TransformError> {
     let mut ended = false;
@@ -574,7 +607,20 @@ mod tests {
     }
 
     #[test]
-    fn ways_back() {
+    fn filters_of_destinations_and_ways_back() {
+        for (source, destination, filter, back) in [
+            ("a.*.*", "x.$2.{{wildcard(1)}}", "x.*.*", "a.$2.$1"),
+            ("a.*.*.*", "$2.$3.$1", "*.*.*", "a.$3.$1.$2"),
+            ("a.*.b.>", "p.$1.$1.>", "p.*.*.>", "a.$1.b.>"),
+            ("a.>", "p.a.>", "p.a.>", "a.>"),
+        ] {
+            assert_eq!(destination_filter(destination), filter);
+            assert_eq!(way_back(source, destination), back);
+        }
+    }
+
+    #[test]
+    fn ways_back_need_all_wildcards() {
         for (destination, expected) in [
             ("x.$2.$1", None),
             ("x.{{wildcard(1)}}.$2.$2", None),

@@ -3,7 +3,9 @@
 
 pub mod account;
 pub mod close;
+pub mod closed;
 pub mod deliver;
+pub mod events;
 pub mod peer;
 pub mod registry;
 mod run;

@@ -82,6 +82,8 @@ impl Server {
         let facts = Facts {
             id: broker.next_id(),
             ip: String::new(),
+            port: 0,
+            began: (std::time::SystemTime::UNIX_EPOCH, Instant::now()),
             nonce: String::new(),
             label: String::new(),
         };

@@ -4,7 +4,9 @@
 pub mod account;
 mod batch;
 pub mod close;
+pub mod closed;
 pub mod deliver;
+pub mod events;
 pub mod mappings;
 pub mod peer;
 pub mod registry;

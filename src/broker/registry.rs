@@ -1,11 +1,13 @@
 //! The accounts and connections of one server.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
 use super::account::{Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::closed::ClosedConnections;
+use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
 use super::peer::Peer;
 use super::stats::ServerStats;
@@ -19,6 +21,9 @@ pub struct Broker {
     system: Arc<Account>,
     next_id: AtomicU64,
     client_count: AtomicUsize,
+    observer: OnceLock<Box<dyn Observer>>,
+    /// Connections that ended last.
+    pub closed: ClosedConnections,
     /// Counters since the start.
     pub stats: ServerStats,
 }
@@ -60,6 +65,8 @@ impl Broker {
             system,
             next_id: AtomicU64::new(FIRST_CONNECTION),
             client_count: AtomicUsize::new(0),
+            observer: OnceLock::new(),
+            closed: ClosedConnections::default(),
             stats: ServerStats::default(),
         }
     }
@@ -102,6 +109,32 @@ impl Broker {
             self.account(name).replace_rules(rules);
         }
         Ok(())
+    }
+
+    /// The account of that name, if there is one.
+    #[must_use]
+    pub fn known_account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get(name).map(|account| Arc::clone(&account))
+    }
+
+    /// All accounts, in no order.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.iter();
+        accounts.map(|account| Arc::clone(&account)).collect()
+    }
+
+    /// Lets somebody hear of events; only the first one ever does.
+    pub fn observe(&self, observer: Box<dyn Observer>) {
+        // The first stays: an observer belongs to the server, which sets it as it starts.
+        let _ = self.observer.set(observer);
+    }
+
+    /// Tells the observer, if there is one.
+    pub fn notice(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = self.observer.get() {
+            observer.notice(event());
+        }
     }
 
     /// A number for a new connection.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -89,6 +89,10 @@ fn bind_both_families(port: u16) -> io::Result<TcpListener> {
 }
 
 /// Registers a client, greets it and lets it run in a task of its own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a connection begins here, and the edges read the clock"
+)]
 fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
     // socket is broken already, which the first read tells.
@@ -107,6 +111,8 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     let facts = Facts {
         id,
         ip: ip.to_string(),
+        port,
+        began: (SystemTime::now(), Instant::now()),
         nonce,
         label,
     };

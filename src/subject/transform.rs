@@ -165,7 +165,11 @@ pub fn destination_filter(destination: &str) -> String {
         Some(_) => "*",
         None => token,
     };
-    destination.split('.').map(filter).collect::<Vec<_>>().join(".")
+    destination
+        .split('.')
+        .map(filter)
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 /// The destination that leads back from what a reversible transform made to what it was made from.

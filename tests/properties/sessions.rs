@@ -139,6 +139,8 @@ impl Bench {
         let facts = Facts {
             id,
             ip: String::new(),
+            port: 0,
+            began: (std::time::SystemTime::UNIX_EPOCH, std::time::Instant::now()),
             nonce: String::new(),
             label: format!("cid:{id}"),
         };

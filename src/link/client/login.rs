@@ -5,10 +5,15 @@ use std::sync::Arc;
 use super::{Client, Outcome, Stop};
 use crate::auth::{ConnectionFacts, ConnectionType, Credentials, Decision, Login, Rejection};
 use crate::broker::close::CloseReason;
+use crate::broker::events::Event;
 use crate::broker::peer::Facts;
+use crate::broker::peer::portrait::Introduction;
 use crate::conn::turn::Turn;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
+
+/// What monitoring shows as the account of somebody who was not let in (oracle).
+const NO_ACCOUNT: &str = "N/A";
 
 impl Client {
     pub(super) fn connect(&mut self, turn: &mut Turn<'_>, document: &[u8]) -> Outcome {
@@ -17,9 +22,11 @@ impl Client {
             return Err(Stop::Close(CloseReason::ProtocolViolation));
         }
         turn.introduced = true;
+        self.peer.note_activity(turn.now);
         if self.connected {
             // It may become somebody else, in another account.
             self.release_subscriptions(usize::MAX);
+            self.peer.count_subscriptions(0, turn.now);
         }
         self.log_in(turn)
     }
@@ -117,7 +124,30 @@ impl Client {
         self.tell_peer();
         self.peer
             .set_label(&label(self.peer.facts(), &self.options, login));
+        self.introduce(login.user.as_deref(), &login.account);
+        self.context
+            .broker
+            .notice(|| Event::Connected(Arc::clone(&self.peer)));
         Ok(())
+    }
+
+    /// Lets monitoring know who the client is or says it is.
+    fn introduce(&self, user: Option<&str>, account: &Arc<str>) {
+        let options = &self.options;
+        let user = match user {
+            Some(user) => user,
+            None if !options.nkey.is_empty() => &options.nkey,
+            None if !options.user.is_empty() => &options.user,
+            None if !options.auth_token.is_empty() => "[REDACTED]",
+            None => "",
+        };
+        self.peer.introduce(Introduction {
+            name: options.name.as_str().into(),
+            language: options.lang.as_str().into(),
+            version: options.version.as_str().into(),
+            user: user.into(),
+            account: Arc::clone(account),
+        });
     }
 
     fn check_options(&self, turn: &mut Turn<'_>) -> Outcome {
@@ -142,6 +172,10 @@ impl Client {
             ..Credentials::default()
         };
         self.log_error(&format!("authentication error - {who}: {rejection}"));
+        self.introduce(None, &NO_ACCOUNT.into());
+        self.context
+            .broker
+            .notice(|| Event::Refused(Arc::clone(&self.peer)));
         self.refuse(turn, &ProtocolError::AuthorizationViolation);
         Stop::Close(CloseReason::AuthenticationViolation)
     }

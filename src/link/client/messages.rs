@@ -1,6 +1,7 @@
 //! Publishing and subscribing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Client;
 use crate::broker::deliver::Publication;
@@ -113,7 +114,7 @@ impl Client {
     }
 
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, subscribe: &Subscribe<'_>) {
-        self.sweep();
+        self.sweep(turn.now);
         if let Some(refusal) = self.subscribe_refusal(subscribe) {
             if matches!(refusal, ProtocolError::SubscriptionViolation { .. }) {
                 self.log_error(&format!(
@@ -144,6 +145,7 @@ impl Client {
             {
                 let subscription = Arc::new(subscription);
                 self.sids.insert(Arc::clone(&subscription));
+                self.peer.count_subscriptions(self.sids.len(), turn.now);
                 self.account.subscribe(subscription);
             }
         }
@@ -188,14 +190,16 @@ impl Client {
             self.trace(|| format!("<-> [DELSUB {}]", lossy(subscription.sid())));
             self.peer.end_subscription(&subscription);
             self.account.unsubscribe(&subscription);
+            self.peer.count_subscriptions(self.sids.len(), turn.now);
         }
     }
 
     /// Drops subscriptions that ended by themselves once they are many.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, now: Instant) {
         let expired = self.peer.expired();
         if expired > SWEEP_AFTER && expired > self.sids.len() / 2 {
             let dropped = self.sids.drop_closed();
+            self.peer.count_subscriptions(self.sids.len(), now);
             self.peer.forget_expired(dropped);
         }
     }

@@ -14,7 +14,9 @@ use std::time::Duration;
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
 use crate::broker::account::{Account, AccountLimits};
 use crate::broker::close::CloseReason;
+use crate::broker::closed::{ClosedConnection, REMEMBERED_SUBSCRIPTIONS, SubscriptionPortrait};
 use crate::broker::deliver::Matches;
+use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
 use crate::link::context::{ClientContext, ClientSettings};
@@ -51,6 +53,8 @@ pub struct Client {
     awaits_connect: bool,
     first_pong_sent: bool,
     published_since_idle: bool,
+    /// What it wanted when it ended.
+    last_subscriptions: Option<Box<[SubscriptionPortrait]>>,
 }
 
 /// What one turn brought in.
@@ -101,6 +105,7 @@ impl Client {
             awaits_connect,
             first_pong_sent: false,
             published_since_idle: false,
+            last_subscriptions: None,
         }
     }
 
@@ -310,7 +315,8 @@ impl Link for Client {
         let mut received = Received::default();
         let served = self.serve_all(turn, input, &mut received);
         turn.deliveries.end_run();
-        self.peer.count_received(received.messages, received.bytes);
+        let Received { messages, bytes } = received;
+        self.peer.count_received(messages, bytes, turn.now);
         self.account.received.add(received.messages, received.bytes);
         self.context
             .broker
@@ -329,8 +335,14 @@ impl Link for Client {
         }
     }
 
-    fn overflowed(&self, slow: &Peer) {
-        self.context.broker.stats.slow_consumers.add(1);
+    fn overflowed(&self, slow: &Arc<Peer>) {
+        let broker = &self.context.broker;
+        broker.stats.slow_consumers.add(1);
+        if let Some(introduction) = slow.introduction() {
+            broker.account(&introduction.account).slow_consumers.add(1);
+        }
+        let reason = CloseReason::SlowConsumerPendingBytes;
+        broker.notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
         tracing::info!(
             cid = slow.id(),
             "{} - Slow Consumer Detected: MaxPending of {} Exceeded",
@@ -363,6 +375,10 @@ impl Link for Client {
     fn write_deadline_passed(&mut self, deadline: Duration) {
         self.context.broker.stats.slow_consumers.add(1);
         self.account.slow_consumers.add(1);
+        let reason = CloseReason::SlowConsumerWriteDeadline;
+        self.context
+            .broker
+            .notice(|| Event::SlowConsumer(Arc::clone(&self.peer), reason));
         self.log_info(&format!(
             "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} total bytes.",
             self.peer.pending()
@@ -382,6 +398,9 @@ impl Link for Client {
     }
 
     fn release(&mut self) -> bool {
+        if self.last_subscriptions.is_none() {
+            self.last_subscriptions = Some(self.sids.portraits(REMEMBERED_SUBSCRIPTIONS));
+        }
         self.release_subscriptions(RELEASE_STEP) == RELEASE_STEP
     }
 
@@ -390,7 +409,15 @@ impl Link for Client {
         self.context.broker.deregister(&self.peer);
         if self.connected {
             self.account.connections.subtract(1);
+            self.context
+                .broker
+                .notice(|| Event::Disconnected(Arc::clone(&self.peer), reason));
         }
+        self.context.broker.closed.add(ClosedConnection {
+            portrait: self.peer.portrait(),
+            reason,
+            subscriptions: self.last_subscriptions.take().unwrap_or_default(),
+        });
         self.log_debug(&format!("Client connection closed: {reason}"));
     }
 }

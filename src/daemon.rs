@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
 use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
-use crate::server::settings::{account_settings, client_settings, cluster_name, timeouts};
+use crate::server::settings::{account_settings, client_settings, timeouts};
 use crate::server::{Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
 
@@ -187,7 +187,7 @@ impl Process {
         }
         let timeouts = timeouts(&options, &settings.authenticator);
         self.server
-            .configure_accounts(&account_settings(&options), cluster_name(&options))?;
+            .configure_accounts(&account_settings(&options))?;
         self.server.replace_settings(settings, timeouts);
         self.log_options = log_options;
         self.options = options;

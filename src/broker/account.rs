@@ -1,14 +1,20 @@
 //! An account: a subject space of its own. The account `$G` always exists.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
+use super::imports::StreamImport;
 use super::mappings::Mappings;
+use super::peer::Peer;
+use super::responses::{Pending, Responses};
 use super::stats::{Counter, Traffic};
-use super::subscription::Subscription;
+use super::subscription::{Handling, Subscription};
+use crate::proto::op::Subscribe;
 use crate::routing::generations::Generations;
 use crate::routing::interest::Interest;
 
@@ -37,6 +43,18 @@ pub struct AccountRules {
     pub mappings: Mappings,
 }
 
+/// What an account takes from others.
+#[derive(Debug, Default)]
+pub(super) struct Imports {
+    pub(super) streams: Vec<Arc<StreamImport>>,
+    /// The subscriptions that take requests for services.
+    pub(super) services: Vec<Arc<Subscription>>,
+}
+
+/// For subscriptions of an account, by their addresses, those in other accounts that bring them what
+/// the account imports. An entry keeps its subscription alive, hence its address is not used again.
+type Shadows = HashMap<usize, Vec<(Arc<Account>, Arc<Subscription>)>, RandomState>;
+
 /// A subject space and what is counted about it.
 #[derive(Debug)]
 pub struct Account {
@@ -47,6 +65,11 @@ pub struct Account {
     rules: RwLock<Arc<AccountRules>>,
     /// Whether the rules map subjects; looked at for each message.
     maps: AtomicBool,
+    imports: RwLock<Imports>,
+    /// Whether it imports or imported streams.
+    imports_streams: AtomicBool,
+    shadows: Mutex<Shadows>,
+    responses: Mutex<Responses>,
     /// Connections bound to it.
     pub connections: Counter,
     /// Messages published into it.
@@ -68,6 +91,10 @@ impl Account {
             interest: RwLock::new(Interest::new(hasher.clone())),
             rules: RwLock::default(),
             maps: AtomicBool::new(false),
+            imports: RwLock::default(),
+            imports_streams: AtomicBool::new(false),
+            shadows: Mutex::default(),
+            responses: Mutex::default(),
             hasher,
             connections: Counter::default(),
             received: Traffic::default(),
@@ -120,7 +147,15 @@ impl Account {
     }
 
     /// Adds a subscription, whose filter must be valid.
-    pub fn subscribe(&self, subscription: Arc<Subscription>) {
+    pub fn subscribe(self: &Arc<Self>, subscription: Arc<Subscription>) {
+        let imported = self.imports_streams.load(Ordering::Relaxed);
+        self.insert(Arc::clone(&subscription));
+        if imported && subscription.is_of_interest_elsewhere() {
+            self.cast_shadows(&subscription);
+        }
+    }
+
+    fn insert(&self, subscription: Arc<Subscription>) {
         let mut interest = self
             .interest
             .write()
@@ -131,6 +166,16 @@ impl Account {
 
     /// Takes a subscription out; whether it was there.
     pub fn unsubscribe(&self, subscription: &Arc<Subscription>) -> bool {
+        if self.imports_streams.load(Ordering::Relaxed) {
+            let shadows = self.shadows().remove(&address(subscription));
+            for (exporter, shadow) in shadows.into_iter().flatten() {
+                exporter.remove(&shadow);
+            }
+        }
+        self.remove(subscription)
+    }
+
+    fn remove(&self, subscription: &Arc<Subscription>) -> bool {
         let mut interest = self
             .interest
             .write()
@@ -138,4 +183,106 @@ impl Account {
         self.generations.advance(subscription.filter());
         interest.remove(subscription)
     }
+
+    fn shadows(&self) -> MutexGuard<'_, Shadows> {
+        self.shadows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Subscribes in the accounts that `subscription` gets imported messages from.
+    fn cast_shadows(self: &Arc<Self>, subscription: &Arc<Subscription>) {
+        let importer = Arc::downgrade(self);
+        {
+            // Held until all are there, so that whoever ends the subscription finds them all.
+            let mut shadows = self.shadows();
+            let imports = self.imports.read().unwrap_or_else(PoisonError::into_inner);
+            let cast = |import: &Arc<StreamImport>| import.shadow(subscription, &importer);
+            let cast: Vec<_> = imports.streams.iter().filter_map(cast).collect();
+            if cast.is_empty() {
+                return;
+            }
+            for (exporter, shadow) in &cast {
+                exporter.insert(Arc::clone(shadow));
+            }
+            shadows.insert(address(subscription), cast);
+        }
+        if subscription.is_closed() {
+            // It ended by itself before its shadows were there.
+            self.unsubscribe(subscription);
+        }
+    }
+
+    /// Puts other imports in force. Subscriptions to services are exchanged at once; to streams, those
+    /// that were made before keep nothing of the imports before, and get the new ones when they are
+    /// made anew.
+    pub(super) fn replace_imports(self: &Arc<Self>, imports: Imports) {
+        if !imports.streams.is_empty() {
+            self.imports_streams.store(true, Ordering::Relaxed);
+        }
+        for subscription in &imports.services {
+            self.insert(Arc::clone(subscription));
+        }
+        let before = {
+            let mut now = self.imports.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, imports)
+        };
+        for subscription in &before.services {
+            self.remove(subscription);
+        }
+        let shadows = std::mem::take(&mut *self.shadows());
+        for (exporter, shadow) in shadows.into_values().flatten() {
+            exporter.remove(&shadow);
+        }
+    }
+
+    fn responses(&self) -> MutexGuard<'_, Responses> {
+        self.responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Awaits answers to a request from another account: the reply subject for it. The subscription to
+    /// such subjects is made in the name of `server`. None if too many requests are not answered yet.
+    pub(super) fn await_answers(
+        self: &Arc<Self>,
+        pending: Pending,
+        server: &Arc<Peer>,
+    ) -> Option<Box<[u8]>> {
+        let mut responses = self.responses();
+        let (filter, new) = responses.filter().ok()?;
+        if new {
+            let words = Subscribe {
+                filter: &filter,
+                queue: None,
+                sid: b"",
+            };
+            let subscription = Subscription::with(&words, Arc::clone(server), Handling::Responses)?;
+            self.insert(Arc::new(subscription));
+        }
+        responses.enter(pending)
+    }
+
+    /// The request that an answer on `subject` belongs to, see [`Responses::answer`].
+    pub(super) fn answered(&self, subject: &[u8], last: bool, now: Instant) -> Option<Pending> {
+        self.responses().answer(subject, last, now)
+    }
+
+    /// Awaits no more answers on `subject`.
+    pub(super) fn forget_request(&self, subject: &[u8]) {
+        self.responses().remove(subject);
+    }
+
+    /// Forgets requests from other accounts whose answers did not come in time.
+    pub fn expire_requests(&self, now: Instant) {
+        self.responses().expire(now);
+    }
+
+    /// Requests from other accounts that were not answered yet.
+    #[must_use]
+    pub fn pending_requests(&self) -> usize {
+        self.responses().len()
+    }
+}
+
+fn address(subscription: &Arc<Subscription>) -> usize {
+    Arc::as_ptr(subscription).addr()
 }

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::mappings::placeholders;
-use super::peer::{Peer, Wire};
+use super::peer::Wire;
+use super::sharing::{ImportRules, OwnServer};
 use super::subscription::{Handling, Subscription};
 use crate::proto::op::Subscribe;
 use crate::subject;
 use crate::subject::transform::{
     Functions, Transform, TransformError, destination_filter, way_back,
 };
-
-/// Time that a service may take unless it is configured (nats-server).
-pub const RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
 
 /// How many answers a service gives to a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -120,11 +118,6 @@ impl StreamImport {
         })
     }
 
-    /// What the importing account calls a message on `subject` of the exporting one.
-    pub(super) fn localize(&self, subject: &[u8], to: &mut Vec<u8>) {
-        self.subjects.outward.apply(subject, to);
-    }
-
     /// The subscription of the exporting account that brings what `original`, one of the importing
     /// account, wants of this import; with that account.
     pub(super) fn shadow(
@@ -155,11 +148,18 @@ impl StreamImport {
 #[derive(Debug)]
 pub struct Imported {
     /// Whence it comes.
-    pub(super) import: Arc<StreamImport>,
+    import: Arc<StreamImport>,
     /// Who gets and counts the messages.
     pub(super) original: Arc<Subscription>,
     /// The original's account.
     pub(super) importer: Weak<Account>,
+}
+
+impl Imported {
+    /// What the importing account calls a message on `subject`.
+    pub(super) fn localize(&self, subject: &[u8], to: &mut Vec<u8>) {
+        self.import.subjects.outward.apply(subject, to);
+    }
 }
 
 /// Requests that go from the account that has this import to another one.
@@ -170,6 +170,7 @@ pub struct ServiceImport {
     export: Arc<ServiceExport>,
     /// Whether the service learns more of who asks than the account.
     share: bool,
+    server: Arc<OwnServer>,
 }
 
 impl ServiceImport {
@@ -177,18 +178,18 @@ impl ServiceImport {
     ///
     /// # Errors
     /// The wildcards of both subjects do not correspond.
-    pub fn new(
+    pub(super) fn new(
         exporter: &Arc<Account>,
-        exported: &str,
-        local: &str,
+        rules: &ImportRules,
         export: Arc<ServiceExport>,
-        share: bool,
+        server: Arc<OwnServer>,
     ) -> Result<Self, TransformError> {
         Ok(Self {
             exporter: Arc::downgrade(exporter),
-            subjects: Correspondence::new(exported, local)?,
+            subjects: Correspondence::new(&rules.subject, &rules.local)?,
             export,
-            share,
+            share: rules.share,
+            server,
         })
     }
 
@@ -205,20 +206,25 @@ impl ServiceImport {
         self.share
     }
 
+    /// The server that passes requests on.
+    pub(super) fn server(&self) -> &Arc<OwnServer> {
+        &self.server
+    }
+
     /// What the exporting account calls a request on `subject` of the importing one.
     pub(super) fn destination(&self, subject: &[u8], to: &mut Vec<u8>) {
         self.subjects.inward.apply(subject, to);
     }
 
-    /// The subscription of the importing account that takes the requests, in the name of `server`.
-    pub(super) fn subscription(self: &Arc<Self>, server: &Arc<Peer>) -> Option<Arc<Subscription>> {
+    /// The subscription of the importing account that takes the requests.
+    pub(super) fn subscription(self: &Arc<Self>) -> Option<Arc<Subscription>> {
         let words = Subscribe {
             filter: &self.subjects.local,
             queue: None,
             sid: b"",
         };
         let handling = Handling::Service(Arc::clone(self));
-        Subscription::with(&words, Arc::clone(server), handling).map(Arc::new)
+        Subscription::with(&words, Arc::clone(&self.server.peer), handling).map(Arc::new)
     }
 }
 

@@ -10,6 +10,7 @@ use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
 use super::peer::Peer;
+use super::sharing::{OwnServer, Sharers, SharingRules};
 use super::stats::ServerStats;
 
 /// Everything that the connections of a server share.
@@ -37,6 +38,8 @@ pub struct AccountSettings {
     pub limits: AccountLimits,
     /// Its mapped subjects.
     pub mappings: Vec<MappingRules>,
+    /// What it offers to other accounts and takes from them.
+    pub sharing: SharingRules,
 }
 
 /// The number of the first connection; nats-server's internal ones take those before it (oracle).
@@ -93,20 +96,32 @@ impl Broker {
         Arc::clone(&entry.or_insert_with(|| Arc::new(Account::new(name))))
     }
 
-    /// Puts settings of accounts in force. `cluster` is the name of the server's cluster, or empty.
+    /// Puts settings of accounts in force.
     ///
     /// # Errors
     /// The first setting that makes no sense; nothing has changed then.
-    pub fn configure(&self, settings: &[AccountSettings], cluster: &str) -> Result<(), String> {
+    pub fn configure(
+        &self,
+        settings: &[AccountSettings],
+        server: &Arc<OwnServer>,
+    ) -> Result<(), String> {
         let mut prepared = Vec::new();
-        for account in settings {
-            let mappings = Mappings::new(&account.mappings, cluster)
-                .map_err(|error| format!("account {:?}: {error}", account.name))?;
-            let limits = account.limits;
-            prepared.push((&account.name, AccountRules { limits, mappings }));
+        let mut sharers = Sharers::new(server);
+        for settings in settings {
+            let name = &settings.name;
+            let mappings = Mappings::new(&settings.mappings, &server.cluster)
+                .map_err(|error| format!("account {name:?}: {error}"))?;
+            let limits = settings.limits;
+            let account = self.account(name);
+            sharers.add(name, Arc::clone(&account), &settings.sharing);
+            prepared.push((account, AccountRules { limits, mappings }));
         }
-        for (name, rules) in prepared {
-            self.account(name).replace_rules(rules);
+        let imports = sharers.imports()?;
+        for (account, rules) in prepared {
+            account.replace_rules(rules);
+        }
+        for (account, imports) in imports {
+            account.replace_imports(imports);
         }
         Ok(())
     }

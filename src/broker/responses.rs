@@ -15,10 +15,10 @@ use super::account::Account;
 use super::imports::{ResponseType, ServiceExport};
 
 /// How all reply subjects begin that lead to another account; clients may not ask for answers there.
-pub const REPLY_PREFIX: &[u8] = b"_R_.";
+pub(super) const REPLY_PREFIX: &[u8] = b"_R_.";
 
 /// Requests of which an account awaits answers at a time; more are refused.
-pub const MAX_PENDING_RESPONSES: usize = 1 << 20;
+pub(super) const MAX_PENDING_RESPONSES: usize = 1 << 20;
 
 /// Letters of the word that all reply subjects of an account have, and of the one that tells them
 /// apart. Nobody must guess them.
@@ -39,6 +39,12 @@ pub(super) struct Pending {
     pub(super) export: Arc<ServiceExport>,
     /// When the request came, or the last answer.
     pub(super) since: Instant,
+}
+
+impl Pending {
+    fn is_late(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= self.export.threshold
+    }
 }
 
 /// All requests of which an account awaits answers.
@@ -85,6 +91,10 @@ impl Responses {
     /// one of several; it may be forgotten then.
     pub(super) fn answer(&mut self, subject: &[u8], last: bool, now: Instant) -> Option<Pending> {
         let pending = self.pending.get_mut(subject)?;
+        if pending.is_late(now) {
+            self.remove(subject);
+            return None;
+        }
         if last || pending.export.response == ResponseType::Single {
             return self.remove(subject);
         }
@@ -103,9 +113,10 @@ impl Responses {
 
     /// Forgets what has waited for too long.
     pub(super) fn expire(&mut self, now: Instant) {
-        self.pending.retain(|_, pending| {
-            now.saturating_duration_since(pending.since) < pending.export.threshold
-        });
+        if self.pending.is_empty() {
+            return;
+        }
+        self.pending.retain(|_, pending| !pending.is_late(now));
         self.pending.shrink_to(self.pending.len() * 2);
     }
 
@@ -126,7 +137,8 @@ struct Random {
 
 impl Random {
     fn push_word(&mut self, letters: usize, to: &mut Vec<u8>) -> Result<(), NoRandomness> {
-        const LETTERS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+        const LETTERS: &[u8; 64] =
+            b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
         for _ in 0..letters {
             if self.bytes.is_empty() {
                 let mut bytes = [0; RANDOM_BYTES];

@@ -1,4 +1,5 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
+mod accounts;
 mod identity;
 mod lame_duck;
 mod listener;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::registry::{AccountSettings, Broker};
+use crate::broker::sharing::OwnServer;
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::proto::info::Info;
@@ -109,6 +111,7 @@ pub struct Server {
 struct Inner {
     context: Arc<ClientContext>,
     identity: Identity,
+    own: Arc<OwnServer>,
     timeouts: RwLock<Timeouts>,
     password_checks: Arc<Semaphore>,
     lame_duck_duration: Duration,
@@ -141,8 +144,9 @@ impl Server {
         let address = listener.address();
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::new(&options.system_account));
+        let own = Arc::new(accounts::own_server(&options, &info));
         broker
-            .configure(&options.accounts, &options.cluster)
+            .configure(&options.accounts, &own)
             .map_err(StartError::Accounts)?;
         let ServerOptions {
             limits,
@@ -161,6 +165,7 @@ impl Server {
             inner: Arc::new(Inner {
                 context: Arc::new(context),
                 identity,
+                own,
                 timeouts: RwLock::new(options.timeouts),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 lame_duck_duration: options.lame_duck_duration,
@@ -178,6 +183,10 @@ impl Server {
             .inner
             .listeners
             .spawn(listener.accept(Arc::clone(&server.inner)));
+        server
+            .inner
+            .connections
+            .spawn(accounts::forget_late_requests(Arc::clone(&server.inner)));
         Ok(server)
     }
 
@@ -219,12 +228,9 @@ impl Server {
     ///
     /// # Errors
     /// The first setting that makes no sense; nothing has changed then.
-    pub fn configure_accounts(
-        &self,
-        accounts: &[AccountSettings],
-        cluster: &str,
-    ) -> Result<(), String> {
-        self.inner.context.broker.configure(accounts, cluster)
+    pub fn configure_accounts(&self, accounts: &[AccountSettings]) -> Result<(), String> {
+        let inner = &self.inner;
+        inner.context.broker.configure(accounts, &inner.own)
     }
 
     /// Stops accepting clients, tells those it has to move, closes them one after the other and ends.

@@ -1,6 +1,7 @@
 //! From the configuration to what the server's parts take.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -10,14 +11,19 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::{AccountLimits, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use crate::broker::imports::ResponseType;
 use crate::broker::mappings::{DestinationRules, MappingRules};
 use crate::broker::registry::AccountSettings;
+use crate::broker::sharing::{ExportRules, ImportRules, Sharing, SharingRules};
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use crate::config::options::{accounts, mappings, permissions, users};
 use crate::conn::Timeouts;
 use crate::link::context::{ClientSettings, Limits};
 use crate::proto::display::PayloadTrace;
+
+/// Time that a service may take unless it is configured (nats-server).
+const DEFAULT_RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
 
 impl ServerOptions {
     /// What the configuration asks for.
@@ -53,8 +59,7 @@ impl ServerOptions {
 }
 
 /// The name of the cluster that the server belongs to; empty without one.
-#[must_use]
-pub fn cluster_name(options: &Options) -> &str {
+fn cluster_name(options: &Options) -> &str {
     let cluster = options.cluster.as_ref();
     cluster
         .and_then(|cluster| cluster.name.as_deref())
@@ -83,6 +88,46 @@ fn one_account(account: &accounts::Account) -> AccountSettings {
             max_payload: size(account.limits.max_payload),
         },
         mappings: mapping_rules(&account.mappings),
+        sharing: SharingRules {
+            exports: account.exports.iter().map(export_rules).collect(),
+            imports: account.imports.iter().map(import_rules).collect(),
+        },
+    }
+}
+
+fn sharing(configured: accounts::Sharing) -> Sharing {
+    match configured {
+        accounts::Sharing::Stream => Sharing::Stream,
+        accounts::Sharing::Service => Sharing::Service,
+    }
+}
+
+fn export_rules(export: &accounts::Export) -> ExportRules {
+    let position = export.account_token_position;
+    ExportRules {
+        sharing: sharing(export.sharing),
+        subject: export.subject.clone(),
+        accounts: export.accounts.clone(),
+        account_token_position: position.and_then(|place| usize::try_from(place).ok()),
+        response: match export.response {
+            accounts::ResponseType::Single => ResponseType::Single,
+            accounts::ResponseType::Stream | accounts::ResponseType::Chunked => {
+                ResponseType::Several
+            }
+        },
+        threshold: export
+            .response_threshold
+            .unwrap_or(DEFAULT_RESPONSE_THRESHOLD),
+    }
+}
+
+fn import_rules(import: &accounts::Import) -> ImportRules {
+    ImportRules {
+        sharing: sharing(import.sharing),
+        account: import.account.clone(),
+        subject: import.subject.clone(),
+        local: import.local(),
+        share: import.share,
     }
 }
 

@@ -149,6 +149,19 @@ pub struct Import {
     pub place: Place,
 }
 
+impl Import {
+    /// The subject in this account, with placeholders for the wildcards of the other one.
+    pub fn local(&self) -> String {
+        match (&self.to, &self.prefix) {
+            (Some(to), _) => to.clone(),
+            (None, Some(prefix)) if self.sharing == Sharing::Stream => {
+                format!("{}.{}", prefix.trim_end_matches('.'), self.subject)
+            }
+            (None, _) => self.subject.clone(),
+        }
+    }
+}
+
 /// Where traced messages are reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageTrace {
@@ -176,12 +189,10 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
     of_account("exports", Kind::Blocks, "[]")
         .document("What the account offers to other accounts.")
         .children(|| abouts(EXPORT))
-        .missing("sharing subjects between accounts is not built yet")
         .store(|d, e, p| set(&mut d.exports, exports(e, p))),
     of_account("imports", Kind::Blocks, "[]")
         .document("What the account takes from other accounts.")
         .children(|| abouts(IMPORT))
-        .missing("sharing subjects between accounts is not built yet")
         .store(|d, e, p| set(&mut d.imports, imports(e, p))),
     of_account("mappings", Kind::Names, "{}")
         .document("Subjects of the account that are mapped to others.")

@@ -86,13 +86,11 @@ impl Client {
         let trace = traces.then_some(self.settings.limits.trace);
         let answers_no_responders = self.options.no_responders && message.reply.is_some();
         let publication = Publication {
-            message,
             source: input.source,
-            from: turn.peer,
             drop_when_gated: self.settings.limits.no_fast_producer_stall,
             gathered: !self.options.verbose && !answers_no_responders && trace.is_none(),
             trace,
-            now: turn.now,
+            ..Publication::new(message, turn.peer, turn.now)
         };
         let (deliveries, matches) = (&mut *turn.deliveries, &mut self.matches);
         if publication.gathered {

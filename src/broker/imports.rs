@@ -95,6 +95,14 @@ impl Correspondence {
     }
 }
 
+/// Whether an import can call `local` what the exporting account calls `exported`.
+///
+/// # Errors
+/// Their wildcards do not correspond.
+pub fn check_subjects(exported: &str, local: &str) -> Result<(), TransformError> {
+    Correspondence::new(exported, local).map(drop)
+}
+
 /// Messages that flow from another account into the one that has this import.
 #[derive(Debug)]
 pub struct StreamImport {

@@ -18,6 +18,8 @@ use crate::config::value::{Entry, Node, Value};
 /// The account of clients that belong to no other; it cannot be configured.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 
+const NO_TRACES: &str = "this version traces no messages";
+
 /// A subject space with its users.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
@@ -346,9 +348,11 @@ pub(crate) static EXPORT: &[Row<ExportDraft>] = &[
     of_export("latency", Kind::Mixed, "")
         .document("Where the service's latency is reported: a subject, or a block with sampling and subject.")
         .example("{ sampling: \"10%\", subject: latency.time }")
+        .missing("latencies of services are not reported yet")
         .store(|d, e, p| d.latency = latency(e, p)),
     of_export("allow_trace", Kind::Boolean, "false")
         .document("Follow traced messages into the service.")
+        .without_effect(NO_TRACES)
         .store(|d, e, p| d.allow_trace = boolean(e, p)),
 ];
 
@@ -532,6 +536,7 @@ pub(crate) static IMPORT: &[Row<ImportDraft>] = &[
         .store(|d, e, p| d.share = boolean(e, p)),
     of_import("allow_trace", Kind::Boolean, "false")
         .document("Follow traced messages into the stream.")
+        .without_effect(NO_TRACES)
         .store(|d, e, p| d.allow_trace = boolean(e, p)),
 ];
 

@@ -148,9 +148,8 @@ impl Account {
 
     /// Adds a subscription, whose filter must be valid.
     pub fn subscribe(self: &Arc<Self>, subscription: Arc<Subscription>) {
-        let imported = self.imports_streams.load(Ordering::Relaxed);
         self.insert(Arc::clone(&subscription));
-        if imported && subscription.is_of_interest_elsewhere() {
+        if self.imports_streams.load(Ordering::Relaxed) && subscription.wants_imports() {
             self.cast_shadows(&subscription);
         }
     }
@@ -200,6 +199,9 @@ impl Account {
             if cast.is_empty() {
                 return;
             }
+            if shadows.contains_key(&address(subscription)) {
+                return;
+            }
             for (exporter, shadow) in &cast {
                 exporter.insert(Arc::clone(shadow));
             }
@@ -211,13 +213,9 @@ impl Account {
         }
     }
 
-    /// Puts other imports in force. Subscriptions to services are exchanged at once; to streams, those
-    /// that were made before keep nothing of the imports before, and get the new ones when they are
-    /// made anew.
+    /// Puts other imports in force, for the subscriptions that there are as well.
     pub(super) fn replace_imports(self: &Arc<Self>, imports: Imports) {
-        if !imports.streams.is_empty() {
-            self.imports_streams.store(true, Ordering::Relaxed);
-        }
+        let streams = !imports.streams.is_empty();
         for subscription in &imports.services {
             self.insert(Arc::clone(subscription));
         }
@@ -232,6 +230,24 @@ impl Account {
         for (exporter, shadow) in shadows.into_values().flatten() {
             exporter.remove(&shadow);
         }
+        if streams {
+            // From now on new subscriptions look for imports themselves; some may be found twice.
+            self.imports_streams.store(true, Ordering::Relaxed);
+            for subscription in self.interested() {
+                self.cast_shadows(&subscription);
+            }
+        }
+    }
+
+    /// The subscriptions that may want something of streams.
+    fn interested(&self) -> Vec<Arc<Subscription>> {
+        let mut found = Vec::new();
+        self.interest().for_each(|subscription| {
+            if subscription.wants_imports() {
+                found.push(Arc::clone(subscription));
+            }
+        });
+        found
     }
 
     fn responses(&self) -> MutexGuard<'_, Responses> {

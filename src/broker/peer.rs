@@ -707,6 +707,7 @@ pub(super) mod tests {
         fn wake(&self) {}
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a peer begins now")]
     fn peer_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
         let facts = Facts {
             id,

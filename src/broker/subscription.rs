@@ -134,6 +134,11 @@ impl Subscription {
         self.handling.is_none()
     }
 
+    /// Whether it is a wish of a peer in the account, which messages of imported streams fulfil as well.
+    pub(super) fn wants_imports(&self) -> bool {
+        matches!(self.handling(), None | Some(Handling::Judged(_)))
+    }
+
     /// Whether other servers must know of it: they send what it wants. Requests that go to another
     /// account go there on the server that they come in at.
     #[must_use]

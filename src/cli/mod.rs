@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::{self, Environment, Gravity, Layers, Loaded};
+use crate::server::ServerOptions;
 
 use flags::{Action, Given};
 
@@ -269,6 +270,10 @@ fn report(program: Program, loaded: &Loaded) -> Result<Command, Failure> {
     let lines: Vec<String> = grave.map(ToString::to_string).collect();
     if !lines.is_empty() {
         return Err(program.failure(lines.join("\n")));
+    }
+    // What the server would find only when it starts, such as a rule that leaves a door open.
+    if let Err(reasons) = ServerOptions::from_config(&loaded.options) {
+        return Err(program.failure(reasons.join("\n")));
     }
     let path = loaded.options.config_file.clone().unwrap_or_default();
     let digest = loaded.options.config_digest.as_deref().unwrap_or_default();

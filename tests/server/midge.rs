@@ -25,7 +25,7 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Process {
@@ -63,8 +63,13 @@ impl Process {
             child,
             address: address.unwrap(),
             log,
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Writes another configuration, for a reload.
+    pub(crate) fn rewrite(&self, configuration: &str) {
+        std::fs::write(self.directory.path().join("midge.conf"), configuration).unwrap();
     }
 
     pub(crate) fn connect(&self) -> Client {

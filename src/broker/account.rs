@@ -282,14 +282,20 @@ impl Account {
         self.responses().answer(subject, last, now)
     }
 
-    /// Awaits no more answers on `subject`.
-    pub(super) fn forget_request(&self, subject: &[u8]) {
-        self.responses().remove(subject);
+    /// Awaits no more answers on `subject`; the request they were for.
+    pub(super) fn forget_request(&self, subject: &[u8]) -> Option<Pending> {
+        self.responses().remove(subject)
     }
 
-    /// Forgets requests from other accounts whose answers did not come in time.
-    pub fn expire_requests(&self, now: Instant) {
-        self.responses().expire(now);
+    /// Forgets requests from other accounts whose answers did not come in time; those that are measured.
+    pub(super) fn expire_requests(&self, now: Instant) -> Vec<Pending> {
+        self.responses().expire(now)
+    }
+
+    /// Some letters and digits that nobody can guess.
+    pub(super) fn random_word(&self, letters: usize) -> String {
+        let word = self.responses().random_word(letters);
+        String::from_utf8_lossy(&word).into_owned()
     }
 
     /// Requests from other accounts that were not answered yet.

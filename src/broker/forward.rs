@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::account::Account;
 use super::deliver::{Deliveries, Publication};
 use super::imports::{ServiceExport, ServiceImport};
+use super::latency::{Measurement, Outcome, timestamp};
 use super::mappings::Mapped;
 use super::peer::Peer;
 use super::responses::Pending;
@@ -72,20 +73,25 @@ impl Deliveries {
         let Some(exporter) = import.exporter().filter(|_| !again) else {
             return 0;
         };
-        let reply = match message.reply {
-            Some(reply) if !reply.starts_with(ACKNOWLEDGEMENT_PREFIX) => {
+        let measurement = self.measure(account, import, publication);
+        let wanted = message
+            .reply
+            .filter(|reply| !reply.is_empty() && !reply.starts_with(ACKNOWLEDGEMENT_PREFIX));
+        let reply = match wanted {
+            None => None,
+            Some(reply) => {
                 let pending = Pending {
                     requester: Arc::downgrade(account),
                     reply: reply.into(),
                     export: Arc::clone(import.export()),
                     since: publication.now,
+                    measurement: measurement.clone(),
                 };
                 let Some(reply) = exporter.await_answers(pending, &import.server().peer) else {
                     return 0;
                 };
                 Some(reply)
             }
-            _ => None,
         };
         let requester = requester(account, import, publication);
         let request = Request::new(message, &requester);
@@ -99,12 +105,40 @@ impl Deliveries {
         };
         let forwarded = request.message(&subject, reply.as_deref().or(message.reply));
         let delivered = self.publish_into(&exporter, &forwarded, &passage, publication);
-        if delivered == 0
-            && let Some(reply) = reply
-        {
-            exporter.forget_request(&reply);
+        let outcome = match reply {
+            None => Outcome::BadRequest,
+            Some(reply) if delivered == 0 => {
+                exporter.forget_request(&reply);
+                Outcome::Unavailable
+            }
+            Some(_) => return delivered,
+        };
+        if let Some(measurement) = measurement {
+            self.report(&exporter, &measurement, outcome, publication.now);
         }
         delivered
+    }
+
+    /// Begins to measure a request, if its service says so.
+    fn measure(
+        &mut self,
+        account: &Account,
+        import: &ServiceImport,
+        publication: &Publication<'_>,
+    ) -> Option<Arc<Measurement>> {
+        let rules = import.export().latency.as_ref()?;
+        let message = publication.message;
+        let header = message.header.map_or(0, |header| header.bytes);
+        let headers = self.sample(rules, message.body.get(..header).unwrap_or_default())?;
+        Some(Arc::new(Measurement {
+            rules: rules.clone(),
+            requester: Arc::clone(publication.from),
+            account: account.name().to_owned(),
+            share: import.shares(),
+            headers,
+            server: Arc::clone(import.server()),
+            since: publication.now,
+        }))
     }
 
     /// Sends an answer to whoever asked `account`.
@@ -120,8 +154,13 @@ impl Deliveries {
             return;
         };
         let Some(requester) = pending.requester.upgrade() else {
-            return account.forget_request(message.subject);
+            account.forget_request(message.subject);
+            return;
         };
+        if let Some(measurement) = &pending.measurement {
+            let outcome = Outcome::Answered(publication.from, account.name());
+            self.report(account, measurement, outcome, publication.now);
+        }
         // Whoever answers may want an answer to that.
         let reply = message.reply.and_then(|reply| {
             let back = Pending {
@@ -129,6 +168,7 @@ impl Deliveries {
                 reply: reply.into(),
                 export: Arc::clone(&pending.export),
                 since: publication.now,
+                measurement: None,
             };
             requester.await_answers(back, server)
         });
@@ -206,7 +246,7 @@ fn requester(
 }
 
 /// What is told of `peer`; without `details` only its account and round-trip time.
-fn introduce(peer: &Peer, account: &str, details: bool) -> RequestInfo {
+pub(super) fn introduce(peer: &Peer, account: &str, details: bool) -> RequestInfo {
     let portrait = peer.portrait();
     let base = RequestInfo {
         account: account.to_owned(),
@@ -216,9 +256,8 @@ fn introduce(peer: &Peer, account: &str, details: bool) -> RequestInfo {
     let Some(known) = portrait.introduction.filter(|_| details) else {
         return base;
     };
-    let start = jiff::Timestamp::try_from(portrait.began);
     RequestInfo {
-        start: start.map(|start| start.to_string()).unwrap_or_default(),
+        start: timestamp(portrait.began),
         host: portrait.ip,
         id: portrait.id,
         user: known.user.to_string(),

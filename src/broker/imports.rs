@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::account::Account;
+use super::latency::LatencyRules;
 use super::mappings::placeholders;
 use super::peer::Wire;
 use super::sharing::{ImportRules, OwnServer};
@@ -32,6 +33,8 @@ pub struct ServiceExport {
     pub response: ResponseType,
     /// How long the service may take for the next one.
     pub threshold: Duration,
+    /// Where its latency is reported, if it is.
+    pub latency: Option<LatencyRules>,
 }
 
 /// How a subject on one side of an import becomes that on the other.

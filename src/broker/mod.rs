@@ -9,6 +9,7 @@ pub mod deliver;
 pub mod events;
 pub mod forward;
 pub mod imports;
+pub mod latency;
 pub mod mappings;
 pub mod peer;
 pub mod registry;

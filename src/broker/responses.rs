@@ -13,6 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::account::Account;
 use super::imports::{ResponseType, ServiceExport};
+use super::latency::Measurement;
 
 /// How all reply subjects begin that lead to another account; clients may not ask for answers there.
 pub(super) const REPLY_PREFIX: &[u8] = b"_R_.";
@@ -39,6 +40,8 @@ pub(super) struct Pending {
     pub(super) export: Arc<ServiceExport>,
     /// When the request came, or the last answer.
     pub(super) since: Instant,
+    /// How its latency is measured, if it is.
+    pub(super) measurement: Option<Arc<Measurement>>,
 }
 
 impl Pending {
@@ -75,9 +78,6 @@ impl Responses {
     /// Enters a request; the reply subject for it, or none if there are too many.
     pub(super) fn enter(&mut self, pending: Pending) -> Option<Box<[u8]>> {
         if self.pending.len() >= MAX_PENDING_RESPONSES {
-            self.expire(pending.since);
-        }
-        if self.pending.len() >= MAX_PENDING_RESPONSES {
             return None;
         }
         let mut reply = self.prefix.clone();
@@ -92,7 +92,7 @@ impl Responses {
     pub(super) fn answer(&mut self, subject: &[u8], last: bool, now: Instant) -> Option<Pending> {
         let pending = self.pending.get_mut(subject)?;
         if pending.is_late(now) {
-            self.remove(subject);
+            // Whoever forgets it has to report it.
             return None;
         }
         if last || pending.export.response == ResponseType::Single {
@@ -111,13 +111,29 @@ impl Responses {
         Some(removed)
     }
 
-    /// Forgets what has waited for too long.
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Forgets what has waited for too long; those among it that are measured.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Pending> {
+        let mut measured = Vec::new();
         if self.pending.is_empty() {
-            return;
+            return measured;
         }
-        self.pending.retain(|_, pending| !pending.is_late(now));
+        self.pending.retain(|_, pending| {
+            let late = pending.is_late(now);
+            if late && pending.measurement.is_some() {
+                measured.push(pending.clone());
+            }
+            !late
+        });
         self.pending.shrink_to(self.pending.len() * 2);
+        measured
+    }
+
+    /// Some random letters and digits.
+    pub(super) fn random_word(&mut self, letters: usize) -> Vec<u8> {
+        let mut word = Vec::new();
+        // Without randomness the word is shorter.
+        let _ = self.random.push_word(letters, &mut word);
+        word
     }
 
     pub(super) fn len(&self) -> usize {
@@ -137,8 +153,8 @@ struct Random {
 
 impl Random {
     fn push_word(&mut self, letters: usize, to: &mut Vec<u8>) -> Result<(), NoRandomness> {
-        const LETTERS: &[u8; 64] =
-            b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+        const LETTERS: &[u8; 62] =
+            b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         for _ in 0..letters {
             if self.bytes.is_empty() {
                 let mut bytes = [0; RANDOM_BYTES];
@@ -146,7 +162,7 @@ impl Random {
                 filled.map_err(|_| NoRandomness)?;
                 self.bytes.extend_from_slice(&bytes);
             }
-            let letter = usize::from(self.bytes.pop().unwrap_or_default() % 64);
+            let letter = usize::from(self.bytes.pop().unwrap_or_default() % 62);
             to.push(LETTERS.get(letter).copied().unwrap_or(b'0'));
         }
         Ok(())

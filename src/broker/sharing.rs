@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::account::{Account, Imports};
 use super::imports::{ResponseType, ServiceExport, ServiceImport, StreamImport};
+use super::latency::LatencyRules;
 use super::peer::Peer;
 use crate::subject;
 
@@ -33,6 +34,8 @@ pub struct ExportRules {
     pub response: ResponseType,
     /// How long a service may take.
     pub threshold: Duration,
+    /// Where a service's latency is reported, if it is.
+    pub latency: Option<LatencyRules>,
 }
 
 /// What an account takes.
@@ -99,6 +102,7 @@ impl<'a> Sharers<'a> {
             let offered = ServiceExport {
                 response: export.response,
                 threshold: export.threshold,
+                latency: export.latency.clone(),
             };
             (export.sharing == Sharing::Service).then(|| Arc::new(offered))
         };

@@ -40,6 +40,27 @@ pub fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(line.get(name.len() + 1..)?.trim_ascii())
 }
 
+/// The headers of a block whose names start with `start`, in which words begin with capitals: names so
+/// written, and values.
+pub fn starting_with(block: &[u8], start: &str) -> impl Iterator<Item = (String, String)> {
+    lines(block).skip(1).filter_map(move |line| {
+        let text = String::from_utf8_lossy(line);
+        let (name, value) = text.split_once(':')?;
+        let name = name
+            .split('-')
+            .map(capitalized)
+            .collect::<Vec<_>>()
+            .join("-");
+        name.starts_with(start)
+            .then(|| (name, value.trim().to_owned()))
+    })
+}
+
+fn capitalized(word: &str) -> String {
+    let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+    first.to_ascii_uppercase() + &rest.to_ascii_lowercase()
+}
+
 /// The lines of a block with their ends.
 fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     block.split_inclusive(|&byte| byte == b'\n')

@@ -12,6 +12,7 @@ use crate::auth::{
 };
 use crate::broker::account::{AccountLimits, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::broker::imports::ResponseType;
+use crate::broker::latency::LatencyRules;
 use crate::broker::mappings::{DestinationRules, MappingRules};
 use crate::broker::registry::AccountSettings;
 use crate::broker::sharing::{ExportRules, ImportRules, Sharing, SharingRules};
@@ -118,6 +119,17 @@ fn export_rules(export: &accounts::Export) -> ExportRules {
         threshold: export
             .response_threshold
             .unwrap_or(DEFAULT_RESPONSE_THRESHOLD),
+        latency: export.latency.as_ref().map(latency_rules),
+    }
+}
+
+fn latency_rules(latency: &accounts::Latency) -> LatencyRules {
+    LatencyRules {
+        subject: latency.subject.clone(),
+        percent: match latency.sampling {
+            accounts::Sampling::Headers => 0,
+            accounts::Sampling::Percent(percent) => percent,
+        },
     }
 }
 

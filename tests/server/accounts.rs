@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use midge::broker::deliver::Deliveries;
 use rustix::process::Signal;
 
 use super::client::{Client, eventually, now};
@@ -83,7 +84,7 @@ fn nothing_is_left_of_connections_and_requests() {
     }
     // The one that nobody answered is late by now or will be soon.
     eventually("the end of the last request", || {
-        exporter.expire_requests(now());
+        Deliveries::new(1).expire_requests(&exporter, now());
         exporter.pending_requests() == 0
     });
 }

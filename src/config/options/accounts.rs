@@ -348,7 +348,6 @@ pub(crate) static EXPORT: &[Row<ExportDraft>] = &[
     of_export("latency", Kind::Mixed, "")
         .document("Where the service's latency is reported: a subject, or a block with sampling and subject.")
         .example("{ sampling: \"10%\", subject: latency.time }")
-        .missing("latencies of services are not reported yet")
         .store(|d, e, p| d.latency = latency(e, p)),
     of_export("allow_trace", Kind::Boolean, "false")
         .document("Follow traced messages into the service.")

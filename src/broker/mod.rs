@@ -2,6 +2,7 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
+mod addresses;
 mod batch;
 pub mod close;
 pub mod closed;
@@ -12,9 +13,11 @@ pub mod imports;
 pub mod latency;
 pub mod mappings;
 pub mod peer;
+pub mod rate;
 pub mod registry;
 mod responses;
 mod run;
+pub mod security;
 pub mod sharing;
 mod spread;
 pub mod stats;

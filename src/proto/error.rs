@@ -21,6 +21,8 @@ pub enum ProtocolError {
     MaximumConnections,
     /// The account has as many connections as it may have.
     MaximumAccountConnections,
+    /// More connections want TLS in this second than are taken.
+    ConnectionThrottled,
     /// The filter has more tokens than `max_subscription_tokens`.
     TooManySubjectTokens(Vec<u8>),
     /// A filter that nobody can subscribe to.
@@ -67,6 +69,7 @@ impl ProtocolError {
             Self::MaximumSubscriptions => "maximum subscriptions exceeded",
             Self::MaximumConnections => "maximum connections exceeded",
             Self::MaximumAccountConnections => "maximum account active connections exceeded",
+            Self::ConnectionThrottled => "Connection throttling is active. Please try again later.",
             Self::InvalidSubject => "Invalid Subject",
             Self::InvalidPublishSubject => "Invalid Publish Subject",
             Self::NoRespondersRequiresHeaders => "no responders requires headers support",
@@ -132,6 +135,7 @@ impl ProtocolError {
             | Self::MaximumPayload
             | Self::MaximumConnections
             | Self::MaximumAccountConnections
+            | Self::ConnectionThrottled
             | Self::NoRespondersRequiresHeaders
             | Self::InvalidClientProtocol
             | Self::StaleConnection

@@ -1,15 +1,18 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
+pub mod account_settings;
 mod accounts;
 mod identity;
 mod lame_duck;
 mod listener;
+mod newcomer;
+mod secure;
 pub mod settings;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -18,13 +21,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
+use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::proto::info::Info;
+use crate::tls::{GateLimits, HandshakeGate};
 use identity::Identity;
 use listener::Listener;
+pub use secure::{ClientTls, ClientTlsOptions};
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
@@ -65,6 +71,10 @@ pub struct ServerOptions {
     pub cluster: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
+    /// TLS of the listener, if it has it.
+    pub tls: Option<Arc<ClientTls>>,
+    /// How much users and accounts may publish.
+    pub rates: Arc<RateTable>,
 }
 
 /// A server could not start.
@@ -81,6 +91,8 @@ pub enum StartError {
     Identity(String),
     /// The settings of accounts cannot be put in force together.
     Accounts(String),
+    /// The system has no thread for handshakes to give.
+    Handshakes(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -94,6 +106,12 @@ impl fmt::Display for StartError {
             Self::Accounts(reason) => formatter.write_str(reason),
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
+            }
+            Self::Handshakes(error) => {
+                write!(
+                    formatter,
+                    "Error starting the thread for TLS handshakes: {error}"
+                )
             }
         }
     }
@@ -113,6 +131,9 @@ struct Inner {
     identity: Identity,
     own: Arc<OwnServer>,
     timeouts: RwLock<Timeouts>,
+    tls: RwLock<Option<Arc<ClientTls>>>,
+    /// Where handshakes are done, once there is TLS.
+    gate: OnceLock<Arc<HandshakeGate>>,
     password_checks: Arc<Semaphore>,
     lame_duck_duration: Duration,
     lame_duck_grace_period: Duration,
@@ -151,6 +172,8 @@ impl Server {
         let ServerOptions {
             limits,
             authenticator,
+            tls,
+            rates,
             ..
         } = options;
         let context = ClientContext::new(
@@ -158,6 +181,8 @@ impl Server {
             ClientSettings {
                 limits,
                 authenticator,
+                tls: tls.as_deref().map(ClientTls::terms).unwrap_or_default(),
+                rates,
             },
             info,
         );
@@ -167,6 +192,8 @@ impl Server {
                 identity,
                 own,
                 timeouts: RwLock::new(options.timeouts),
+                tls: RwLock::default(),
+                gate: OnceLock::new(),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 lame_duck_duration: options.lame_duck_duration,
                 lame_duck_grace_period: options.lame_duck_grace_period,
@@ -179,6 +206,7 @@ impl Server {
                 is_lame_duck: AtomicBool::new(false),
             }),
         };
+        server.replace_tls(tls).map_err(StartError::Handshakes)?;
         server
             .inner
             .listeners
@@ -233,6 +261,32 @@ impl Server {
         inner.context.broker.configure(accounts, &inner.own)
     }
 
+    /// Puts another TLS in force for new connections, or none. Clients whose key is not pinned any more are closed.
+    ///
+    /// # Errors
+    /// If the system has no thread for handshakes to give; nothing changes then.
+    pub fn replace_tls(&self, tls: Option<Arc<ClientTls>>) -> io::Result<()> {
+        let inner = &self.inner;
+        if let Some(tls) = &tls {
+            if inner.gate.get().is_none() {
+                let gate = HandshakeGate::start(GateLimits::default())?;
+                let _ = inner.gate.set(Arc::new(gate));
+            }
+            inner.listeners.spawn(secure::keep_fresh(
+                Arc::downgrade(tls),
+                inner.closing_listeners.clone(),
+            ));
+            for peer in inner.context.broker.peers() {
+                let certificate = peer.tls().map(|facts| facts.peer_certificate.as_deref());
+                if certificate.is_some_and(|certificate| !tls.admits(certificate)) {
+                    peer.close(CloseReason::TlsHandshakeError);
+                }
+            }
+        }
+        *inner.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        Ok(())
+    }
+
     /// Stops accepting clients, tells those it has to move, closes them one after the other and ends.
     /// Returns at once when it is a lame duck already or ending.
     pub async fn lame_duck(&self) {
@@ -276,6 +330,12 @@ impl Inner {
         self.closing_listeners.cancel();
         self.listeners.close();
         self.listeners.wait().await;
+    }
+
+    /// TLS and where its handshakes are done, if new clients get it.
+    fn secured(&self) -> Option<(Arc<ClientTls>, Arc<HandshakeGate>)> {
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        Some((tls.clone()?, self.gate.get()?.clone()))
     }
 
     fn surroundings(&self) -> Surroundings {

@@ -5,26 +5,26 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::ServerOptions;
+use super::account_settings::{account_settings, cluster_name};
+use super::{ClientTls, ClientTlsOptions, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
     SubjectRules, UserIdentity, UserRules,
 };
-use crate::broker::account::{AccountLimits, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
-use crate::broker::imports::ResponseType;
-use crate::broker::latency::LatencyRules;
-use crate::broker::mappings::{DestinationRules, MappingRules};
-use crate::broker::registry::AccountSettings;
-use crate::broker::sharing::{ExportRules, ImportRules, Sharing, SharingRules};
+use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
-use crate::config::options::{accounts, mappings, permissions, users};
+use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
+use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
+use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
 use crate::link::context::{ClientSettings, Limits};
 use crate::proto::display::PayloadTrace;
+use crate::tls::{CertificateFiles, PinnedCertificates, TlsOptions, TlsVersion};
 
-/// Time that a service may take unless it is configured (nats-server).
-const DEFAULT_RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
+/// How much longer than a handshake a client with TLS may take to introduce itself (oracle).
+const AFTER_HANDSHAKE: Duration = Duration::from_secs(1);
 
 impl ServerOptions {
     /// What the configuration asks for.
@@ -32,10 +32,13 @@ impl ServerOptions {
     /// # Errors
     /// Each rule for coming in that makes no sense or leaves a door open.
     pub fn from_config(options: &Options) -> Result<Self, Vec<String>> {
+        let tls = client_tls(options).map_err(|reason| vec![reason])?;
         let ClientSettings {
             limits,
             authenticator,
-        } = client_settings(options)?;
+            rates,
+            ..
+        } = client_settings(options, tls.as_deref())?;
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -55,115 +58,74 @@ impl ServerOptions {
             accounts: account_settings(options),
             cluster: cluster_name(options).to_owned(),
             authenticator,
+            tls,
+            rates,
         })
     }
 }
 
-/// The name of the cluster that the server belongs to; empty without one.
-fn cluster_name(options: &Options) -> &str {
-    let cluster = options.cluster.as_ref();
-    cluster
-        .and_then(|cluster| cluster.name.as_deref())
-        .unwrap_or_default()
-}
-
-/// What holds in each account, `$G` among them.
-#[must_use]
-pub fn account_settings(options: &Options) -> Vec<AccountSettings> {
-    let mut settings = vec![AccountSettings {
-        name: GLOBAL_ACCOUNT.to_owned(),
-        mappings: mapping_rules(&options.mappings),
-        ..AccountSettings::default()
-    }];
-    settings.extend(options.accounts.iter().map(one_account));
-    settings
-}
-
-fn one_account(account: &accounts::Account) -> AccountSettings {
-    let size = |limit: Option<u32>| limit.and_then(|limit| usize::try_from(limit).ok());
-    AccountSettings {
-        name: account.name.clone(),
-        limits: AccountLimits {
-            max_connections: size(account.limits.max_connections),
-            max_subscriptions: size(account.limits.max_subscriptions),
-            max_payload: size(account.limits.max_payload),
-        },
-        mappings: mapping_rules(&account.mappings),
-        sharing: SharingRules {
-            exports: account.exports.iter().map(export_rules).collect(),
-            imports: account.imports.iter().map(import_rules).collect(),
-        },
-    }
-}
-
-fn sharing(configured: accounts::Sharing) -> Sharing {
-    match configured {
-        accounts::Sharing::Stream => Sharing::Stream,
-        accounts::Sharing::Service => Sharing::Service,
-    }
-}
-
-fn export_rules(export: &accounts::Export) -> ExportRules {
-    let position = export.account_token_position;
-    ExportRules {
-        sharing: sharing(export.sharing),
-        subject: export.subject.clone(),
-        accounts: export.accounts.clone(),
-        account_token_position: position.and_then(|place| usize::try_from(place).ok()),
-        response: match export.response {
-            accounts::ResponseType::Single => ResponseType::Single,
-            accounts::ResponseType::Stream | accounts::ResponseType::Chunked => {
-                ResponseType::Several
-            }
-        },
-        threshold: export
-            .response_threshold
-            .unwrap_or(DEFAULT_RESPONSE_THRESHOLD),
-        latency: export.latency.as_ref().map(latency_rules),
-    }
-}
-
-fn latency_rules(latency: &accounts::Latency) -> LatencyRules {
-    LatencyRules {
-        subject: latency.subject.clone(),
-        percent: match latency.sampling {
-            accounts::Sampling::Headers => 0,
-            accounts::Sampling::Percent(percent) => percent,
-        },
-    }
-}
-
-fn import_rules(import: &accounts::Import) -> ImportRules {
-    ImportRules {
-        sharing: sharing(import.sharing),
-        account: import.account.clone(),
-        subject: import.subject.clone(),
-        local: import.local(),
-        share: import.share,
-    }
-}
-
-fn mapping_rules(configured: &[mappings::Mapping]) -> Vec<MappingRules> {
-    let destination = |destination: &mappings::MappingDestination| DestinationRules {
-        subject: destination.subject.clone(),
-        weight: destination.weight,
-        cluster: destination.cluster.clone(),
+/// TLS of the client listener, if there is to be one. Reads its files.
+///
+/// # Errors
+/// If a file cannot be used.
+pub fn client_tls(options: &Options) -> Result<Option<Arc<ClientTls>>, String> {
+    let Some(tls) = &options.tls else {
+        return Ok(None);
     };
-    let rule = |mapping: &mappings::Mapping| MappingRules {
-        source: mapping.source.clone(),
-        destinations: mapping.destinations.iter().map(destination).collect(),
-    };
-    configured.iter().map(rule).collect()
+    let pinned = PinnedCertificates::new(&tls.pinned_certs).map_err(|error| error.to_string())?;
+    let made = ClientTls::new(ClientTlsOptions {
+        tls: tls_options(tls),
+        allow_plain: options.allow_non_tls,
+        map_certificate: tls.verify_and_map,
+        timeout: tls.timeout_or_default(),
+        handshake_first: tls.handshake_first,
+        pinned,
+        connection_rate_limit: tls.connection_rate_limit,
+    });
+    made.map(|made| Some(Arc::new(made)))
+        .map_err(|error| error.to_string())
+}
+
+/// What a `tls` block says about handshakes.
+fn tls_options(tls: &Tls) -> TlsOptions {
+    let single = tls.cert_file.iter().zip(&tls.key_file);
+    let several = tls
+        .certificates
+        .iter()
+        .map(|pair| (&pair.cert_file, &pair.key_file));
+    let certificates = single
+        .chain(several)
+        .map(|(cert_file, key_file)| CertificateFiles {
+            cert_file: cert_file.clone(),
+            key_file: key_file.clone(),
+        });
+    TlsOptions {
+        certificates: certificates.collect(),
+        ca_file: tls.ca_file.clone(),
+        verify: tls.verify,
+        cipher_suites: tls.cipher_suites.clone(),
+        allow_insecure_cipher_suites: tls.allow_insecure_cipher_suites,
+        curve_preferences: tls.curve_preferences.clone(),
+        min_version: match tls.min_version {
+            None | Some(ConfiguredVersion::Tls12) => TlsVersion::Tls12,
+            Some(ConfiguredVersion::Tls13) => TlsVersion::Tls13,
+        },
+    }
 }
 
 /// What clients may do and who may come in.
 ///
 /// # Errors
 /// As [`ServerOptions::from_config`].
-pub fn client_settings(options: &Options) -> Result<ClientSettings, Vec<String>> {
+pub fn client_settings(
+    options: &Options,
+    tls: Option<&ClientTls>,
+) -> Result<ClientSettings, Vec<String>> {
     Ok(ClientSettings {
         limits: limits(options),
         authenticator: authenticator(options)?,
+        tls: tls.map(ClientTls::terms).unwrap_or_default(),
+        rates: Arc::new(rates(options)),
     })
 }
 
@@ -171,12 +133,34 @@ pub fn client_settings(options: &Options) -> Result<ClientSettings, Vec<String>>
 #[must_use]
 pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
     let configured = options.authorization.timeout;
-    let introduction = configured.unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT);
+    let tls = options.tls.as_ref();
+    let default = tls.map_or(DEFAULT_AUTHENTICATION_TIMEOUT, |tls| {
+        tls.timeout_or_default() + AFTER_HANDSHAKE
+    });
+    let introduction = configured.unwrap_or(default);
     Timeouts {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
         introduction: authenticator.is_required().then_some(introduction),
+    }
+}
+
+fn rates(options: &Options) -> RateTable {
+    let limit = |name: &str, configured: Option<ConfiguredRate>| {
+        let ConfiguredRate { messages, bytes } = configured?;
+        let limit = RateLimit::new(Rate { messages, bytes });
+        Some((name.to_owned(), Arc::new(limit)))
+    };
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    RateTable {
+        users: users
+            .filter_map(|user| limit(user.identity.name(), user.rate_limit))
+            .collect(),
+        accounts: (options.accounts.iter())
+            .filter_map(|account| limit(&account.name, account.rate_limit))
+            .collect(),
     }
 }
 
@@ -187,6 +171,9 @@ fn limits(options: &Options) -> Limits {
         max_payload: options.max_payload.map(|bytes| size(bytes.into())),
         max_pending: size(options.max_pending),
         max_connections: size(options.max_connections),
+        max_connections_per_ip: options
+            .max_connections_per_ip
+            .map(|count| size(count.into())),
         max_subscriptions: options.max_subscriptions.map(|count| size(count.into())),
         max_subscription_tokens: options.max_subscription_tokens.map(usize::from),
         headers: !options.no_header_support,
@@ -219,6 +206,7 @@ fn authenticator(options: &Options) -> Result<Arc<Authenticator>, Vec<String>> {
 
 fn auth_rules(options: &Options) -> AuthRules {
     let block = &options.authorization;
+    let maps_certificates = options.tls.as_ref().is_some_and(|tls| tls.verify_and_map);
     let secret = |secret: &crate::config::Secret| Secret::new(secret.expose());
     let mut users: Vec<UserRules> = block
         .users
@@ -240,7 +228,11 @@ fn auth_rules(options: &Options) -> AuthRules {
         accounts: options.accounts.iter().map(account_rules).collect(),
         system_account: options.system_account.clone(),
         no_auth_user: options.no_auth_user.clone(),
-        certificate_listeners: Vec::new(),
+        certificate_listeners: if maps_certificates {
+            vec![ConnectionType::Standard]
+        } else {
+            Vec::new()
+        },
     }
 }
 

@@ -137,7 +137,7 @@ fn a_reload_changes_what_is_shared() {
                 .count()
         };
         let before = lines(server.log());
-        server.rewrite(configuration);
+        server.configure(configuration);
         server.signal(Signal::HUP);
         eventually("the reload", || lines(server.log()) > before);
     };

@@ -67,8 +67,8 @@ impl Process {
         }
     }
 
-    /// Writes another configuration, for a reload.
-    pub(crate) fn rewrite(&self, configuration: &str) {
+    /// Replaces the configuration file, which the server was started with, for a reload.
+    pub(crate) fn configure(&self, configuration: &str) {
         std::fs::write(self.directory.path().join("midge.conf"), configuration).unwrap();
     }
 
@@ -149,8 +149,9 @@ fn read_address(path: &Path) -> Option<SocketAddr> {
     ports["nats"][0]
         .as_str()
         .unwrap()
-        .strip_prefix("nats://")
+        .split_once("://")
         .unwrap()
+        .1
         .parse()
         .ok()
 }

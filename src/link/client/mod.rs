@@ -18,6 +18,7 @@ use crate::broker::closed::{ClosedConnection, REMEMBERED_SUBSCRIPTIONS, Subscrip
 use crate::broker::deliver::Matches;
 use crate::broker::events::Event;
 use crate::broker::peer::Peer;
+use crate::broker::rate::Rates;
 use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
 use crate::link::context::{ClientContext, ClientSettings};
 use crate::proto::encode;
@@ -47,6 +48,7 @@ pub struct Client {
     matches: Matches,
     /// The subject that the last message was mapped to.
     mapped: Vec<u8>,
+    rates: Rates,
     /// Whether CONNECT has been accepted.
     connected: bool,
     /// Whether nothing but CONNECT may come.
@@ -101,6 +103,7 @@ impl Client {
             sids: Sids::default(),
             matches: Matches::default(),
             mapped: Vec::new(),
+            rates: Rates::default(),
             connected: false,
             awaits_connect,
             first_pong_sent: false,
@@ -316,6 +319,8 @@ impl Link for Client {
         let served = self.serve_all(turn, input, &mut received);
         turn.deliveries.end_run();
         let Received { messages, bytes } = received;
+        turn.messages = messages;
+        turn.pause = self.rates.take(messages, bytes, turn.now);
         self.peer.count_received(messages, bytes, turn.now);
         self.account.received.add(received.messages, received.bytes);
         self.context
@@ -367,7 +372,7 @@ impl Link for Client {
     }
 
     fn not_introduced(&mut self) {
-        self.log_error("authentication timeout");
+        self.log_debug("Authentication Timeout");
         self.peer
             .send(&encode::error(&ProtocolError::AuthenticationTimeout));
     }

@@ -79,6 +79,9 @@ pub struct Publication<'a> {
     pub now: Instant,
     /// Deliveries are to be logged, with that much of the message.
     pub trace: Option<PayloadTrace>,
+    /// Whether it came from another server, which has passed it on to services itself if it is a request.
+    /// Answers are passed on here, where the request came from.
+    pub from_elsewhere: bool,
     /// How it came from another account, if it did.
     pub passage: Option<&'a Passage<'a>>,
 }
@@ -95,6 +98,7 @@ impl<'a> Publication<'a> {
             gathered: false,
             now,
             trace: None,
+            from_elsewhere: false,
             passage: None,
         }
     }

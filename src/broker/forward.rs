@@ -49,6 +49,7 @@ impl Deliveries {
         let mut delivered = 0;
         for subscription in found {
             delivered += match subscription.handling() {
+                Some(Handling::Service(_)) if publication.from_elsewhere => 0,
                 Some(Handling::Service(import)) => self.request(account, import, publication),
                 Some(Handling::Responses) => {
                     self.answer(account, subscription.peer(), publication);

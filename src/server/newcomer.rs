@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -28,6 +29,10 @@ pub(super) struct Newcomer {
 
 impl Newcomer {
     /// Registers a client; also how many there are now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection begins here, and the edges read the clock"
+    )]
     pub(super) fn register(server: &Arc<Inner>, address: SocketAddr) -> (Self, Population) {
         let context = &server.context;
         let settings = context.settings();
@@ -42,6 +47,8 @@ impl Newcomer {
         let facts = Facts {
             id,
             ip: ip.to_string(),
+            port,
+            began: (SystemTime::now(), Instant::now()),
             nonce,
             label: format!("{endpoint} - cid:{id}"),
         };

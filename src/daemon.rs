@@ -1,10 +1,10 @@
 //! A server as a process of its own: log, pid file, ports file, signals and exit code.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
+use crate::monitor::monitoring_host;
 use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
 use crate::server::settings::{client_settings, timeouts};
 use crate::server::{Server, ServerOptions};
@@ -97,12 +97,12 @@ async fn start(
 
 /// Tells whoever waits for it that the server is there.
 fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, String> {
+    if let Some(address) = server.monitoring_address() {
+        let host = bracketed(&monitoring_host(options));
+        tracing::info!("Starting http monitor on {host}:{}", address.port());
+    }
     let address = server.client_address();
-    let host = if options.host.contains(':') {
-        format!("[{}]", options.host)
-    } else {
-        options.host.clone()
-    };
+    let host = bracketed(&options.host);
     tracing::info!(
         "Listening for client connections on {host}:{}",
         address.port()
@@ -111,12 +111,23 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
-    PortsFile::write(directory, &ports(address)).map(Some)
+    PortsFile::write(directory, &ports(server)).map(Some)
 }
 
-fn ports(clients: SocketAddr) -> Ports {
+/// A host as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
+}
+
+fn ports(server: &Server) -> Ports {
+    let urls = |address| listener_urls("http", address);
     Ports {
-        nats: listener_urls("nats", clients),
+        nats: listener_urls("nats", server.client_address()),
+        monitoring: server.monitoring_address().map_or_else(Vec::new, urls),
         ..Ports::default()
     }
 }
@@ -186,7 +197,9 @@ impl Process {
                 .map_err(|error| error.to_string())?;
         }
         let timeouts = timeouts(&options, &settings.authenticator);
-        self.server.replace_settings(settings, timeouts);
+        let configuration = std::sync::Arc::new(options.clone());
+        self.server
+            .replace_settings(settings, timeouts, configuration);
         self.log_options = log_options;
         self.options = options;
         for warning in &loaded.warnings {
@@ -202,6 +215,11 @@ impl Process {
             ("server_name", old.server_name != options.server_name),
             ("host", old.host != options.host),
             ("port", old.port != options.port),
+            (
+                "http_port",
+                old.monitoring.http_port != options.monitoring.http_port,
+            ),
+            ("http", old.monitoring.host != options.monitoring.host),
             (
                 "ports_file_dir",
                 old.ports_file_dir != options.ports_file_dir,

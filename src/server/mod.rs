@@ -18,11 +18,15 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::registry::Broker;
+use crate::config::Options;
 use crate::conn::{Surroundings, Timeouts};
+use crate::http::HttpListener;
 use crate::link::context::{ClientContext, ClientSettings, Limits};
+use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
 use identity::Identity;
 use listener::Listener;
+pub(crate) use listener::bind;
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
@@ -59,6 +63,8 @@ pub struct ServerOptions {
     pub system_account: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
+    /// All options as they were written, which monitoring shows; it listens as they say.
+    pub configuration: Arc<Options>,
 }
 
 /// A server could not start.
@@ -66,6 +72,13 @@ pub struct ServerOptions {
 pub enum StartError {
     /// The address cannot be listened on.
     Listen {
+        /// Host and port.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The address for monitoring cannot be listened on.
+    Monitor {
         /// Host and port.
         address: String,
         /// Why not.
@@ -82,6 +95,13 @@ impl fmt::Display for StartError {
                 let cause = crate::process::os_error_text(source);
                 let cause = format!("listen tcp {address}: bind: {cause}");
                 write!(formatter, "Error listening on port: {address}, {cause:?}")
+            }
+            Self::Monitor { address, source } => {
+                let cause = crate::process::os_error_text(source);
+                write!(
+                    formatter,
+                    "can't listen to the monitor port: listen tcp {address}: bind: {cause}"
+                )
             }
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
@@ -101,6 +121,8 @@ pub struct Server {
 #[derive(Debug)]
 struct Inner {
     context: Arc<ClientContext>,
+    monitor: Arc<Monitor>,
+    monitoring_address: Option<SocketAddr>,
     identity: Identity,
     timeouts: RwLock<Timeouts>,
     password_checks: Arc<Semaphore>,
@@ -125,6 +147,7 @@ impl Server {
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
+        let monitoring = monitoring_listener(&options.configuration).await?;
         let listener = Listener::bind(&options.host, options.port)
             .await
             .map_err(|source| StartError::Listen {
@@ -137,6 +160,7 @@ impl Server {
         let ServerOptions {
             limits,
             authenticator,
+            configuration,
             ..
         } = options;
         let context = ClientContext::new(
@@ -147,9 +171,12 @@ impl Server {
             },
             info,
         );
+        let context = Arc::new(context);
         let server = Self {
             inner: Arc::new(Inner {
-                context: Arc::new(context),
+                monitor: Arc::new(Monitor::new(Arc::clone(&context), configuration)),
+                monitoring_address: monitoring.as_ref().map(HttpListener::address),
+                context,
                 identity,
                 timeouts: RwLock::new(options.timeouts),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
@@ -168,6 +195,10 @@ impl Server {
             .inner
             .listeners
             .spawn(listener.accept(Arc::clone(&server.inner)));
+        if let Some(monitoring) = monitoring {
+            let monitor = Arc::clone(&server.inner.monitor);
+            tokio::spawn(monitoring.serve(monitor, server.inner.stopping.clone()));
+        }
         Ok(server)
     }
 
@@ -175,6 +206,18 @@ impl Server {
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.inner.address
+    }
+
+    /// The address that monitoring is served on over HTTP, if it is.
+    #[must_use]
+    pub fn monitoring_address(&self) -> Option<SocketAddr> {
+        self.inner.monitoring_address
+    }
+
+    /// What monitoring knows of the server.
+    #[must_use]
+    pub fn monitor(&self) -> &Arc<Monitor> {
+        &self.inner.monitor
     }
 
     /// The server's public key.
@@ -195,9 +238,16 @@ impl Server {
         &self.inner.context
     }
 
-    /// Puts other limits, rules for coming in and time limits in force for new connections.
-    pub fn replace_settings(&self, settings: ClientSettings, timeouts: Timeouts) {
+    /// Puts other limits, rules for coming in and time limits in force for new connections, and shows
+    /// `configuration` in monitoring.
+    pub fn replace_settings(
+        &self,
+        settings: ClientSettings,
+        timeouts: Timeouts,
+        configuration: Arc<Options>,
+    ) {
         self.inner.context.replace_settings(settings);
+        self.inner.monitor.reconfigure(configuration);
         *self
             .inner
             .timeouts
@@ -245,6 +295,7 @@ impl Server {
 
 impl Inner {
     async fn stop_listening(&self) {
+        self.monitor.close_doors();
         self.closing_listeners.cancel();
         self.listeners.close();
         self.listeners.wait().await;
@@ -262,6 +313,19 @@ impl Inner {
     fn become_lame_duck(&self) -> bool {
         !self.is_lame_duck.swap(true, Ordering::AcqRel)
     }
+}
+
+/// Listens for monitoring where the options ask for it.
+async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, StartError> {
+    let Some(port) = options.monitoring.http_port else {
+        return Ok(None);
+    };
+    let host = monitoring_host(options);
+    let bound = HttpListener::bind(&host, port).await;
+    bound.map(Some).map_err(|source| StartError::Monitor {
+        address: format!("{host}:{port}"),
+        source,
+    })
 }
 
 /// What clients are told, less what concerns one of them alone.

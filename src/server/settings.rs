@@ -44,6 +44,7 @@ impl ServerOptions {
                 .clone()
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
             authenticator,
+            configuration: Arc::new(options.clone()),
         })
     }
 }

@@ -85,11 +85,28 @@ impl Bench {
                 assert!(!self.interest.remove(&subscription));
                 assert!(!self.trie.remove(&subscription));
             }
-            Step::Ask(subject) => self.ask(subject.as_bytes()),
+            Step::Ask(subject) => {
+                self.compare_all();
+                self.ask(subject.as_bytes());
+            }
         }
         assert_eq!(self.interest.len(), self.list.subscriptions.len());
         assert_eq!(self.interest.is_empty(), self.list.subscriptions.is_empty());
         assert_eq!(self.trie.is_empty(), self.list.subscriptions.is_empty());
+    }
+
+    /// Both hold what the list holds, each subscription once.
+    fn compare_all(&self) {
+        let numbers = |all: &mut dyn FnMut(&mut dyn FnMut(&Subscription))| {
+            let mut wanted = Wanted::default();
+            all(&mut |subscription| wanted.add(subscription));
+            wanted
+        };
+        let listed = numbers(&mut |add| self.list.subscriptions.iter().for_each(add));
+        assert_eq!(numbers(&mut |add| self.interest.for_each(add)), listed);
+        let in_trie =
+            numbers(&mut |add| self.trie.for_each_set(&mut |set| set.for_each(&mut *add)));
+        assert_eq!(in_trie, listed);
     }
 
     fn ask(&self, subject: &[u8]) {

@@ -126,6 +126,12 @@ impl Peer {
             .saturating_sub(self.expired())
     }
 
+    /// The last round-trip time; zero before one is known.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_nanos(self.observed.round_trip.load(Ordering::Relaxed))
+    }
+
     /// The connection as monitoring shows it, at this moment.
     #[must_use]
     pub fn portrait(&self) -> Portrait {

@@ -1,0 +1,131 @@
+//! Monitoring over HTTP.
+
+mod access;
+mod pages;
+mod query;
+mod root;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::monitor::Monitor;
+use pages::Answer;
+
+/// Requests are served on at most this many connections at a time; others wait to be accepted.
+const MAX_CONNECTIONS: usize = 128;
+
+/// Time for a request's head to arrive, also for the next one on a connection that is kept open.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Pause after the system would not accept a connection (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listener for monitoring.
+#[derive(Debug)]
+pub struct HttpListener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl HttpListener {
+    /// Listens on a host's port; 0 for any free one.
+    ///
+    /// # Errors
+    /// Why the system does not let it.
+    pub async fn bind(host: &str, port: u16) -> io::Result<Self> {
+        let socket = crate::server::bind(host, port).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `stopping` is cancelled.
+    pub async fn serve(self, monitor: Arc<Monitor>, stopping: CancellationToken) {
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                () = stopping.cancelled() => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let (monitor, stopping) = (Arc::clone(&monitor), stopping.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stopping.cancelled() => {}
+                    () = serve_connection(stream, monitor) => {}
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, monitor: Arc<Monitor>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = respond(&monitor, &request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("monitoring: {error}");
+    }
+}
+
+fn respond<B>(monitor: &Monitor, request: &Request<B>) -> Answer {
+    let options = monitor.options();
+    let base = options.monitoring.base_path.as_deref().unwrap_or_default();
+    let base = base.trim_matches('/');
+    let path = request.uri().path();
+    let path = if base.is_empty() {
+        path
+    } else if let Some(rest) = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(base))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        rest
+    } else {
+        return pages::not_found();
+    };
+    if path.is_empty() && !base.is_empty() {
+        // Links of the page are relative to a folder.
+        return pages::moved(&format!("/{base}/"));
+    }
+    if !pages::PROBES.contains(&path) && !access::is_allowed(&options.monitoring, request.headers())
+    {
+        return access::challenge(StatusCode::UNAUTHORIZED);
+    }
+    let query = request.uri().query().unwrap_or_default();
+    pages::answer(monitor, path, query, request.headers())
+}

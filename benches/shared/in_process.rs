@@ -122,7 +122,7 @@ impl Server {
                 source: None,
             },
         );
-        self.deliveries.flush();
+        self.deliveries.flush(Instant::now());
         matches!(served.verdict, Verdict::Continue) && served.consumed == bytes.len()
     }
 }

@@ -7,8 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::account::Account;
+use super::batch::Frames;
 use super::peer::{Delivery, Parcel, Peer};
 use super::run::Run;
+use super::spread::{Refused, Spread};
 use super::subscription::Subscription;
 use crate::outbound::SHARE_BYTES;
 use crate::proto::display::{self, PayloadTrace};
@@ -36,9 +38,13 @@ pub struct Deliveries {
     expired: Vec<Arc<Subscription>>,
     /// Peers cut off in this turn because too much was pending for them.
     overflows: Vec<Arc<Peer>>,
-    /// Messages gathered for the same targets, and the account they were published in.
+    /// Messages gathered for the same targets or for one queue group, and the account they were
+    /// published in. Only one of the two holds any.
     run: Run,
+    spread: Spread,
     run_account: Option<Arc<Account>>,
+    /// A subject that nobody wanted a moment ago; empty for none.
+    unwanted: Vec<u8>,
     drop_when_gated: bool,
     frame: MessageFrame,
     plain_frame: MessageFrame,
@@ -122,6 +128,16 @@ fn log_delivery(
     }
 }
 
+/// A number below `count`, evenly drawn; `random` must not be zero.
+fn draw(random: &mut u64, count: usize) -> usize {
+    // xorshift64*: good enough to spread work, and without any shared state.
+    *random ^= *random >> 12;
+    *random ^= *random << 25;
+    *random ^= *random >> 27;
+    let high = random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+    usize::try_from((high * count as u64) >> 32).unwrap_or(0)
+}
+
 /// What is the same for every receiver of one publication.
 #[derive(Debug)]
 struct Shipment<'a> {
@@ -145,7 +161,9 @@ impl Deliveries {
             expired: Vec::new(),
             overflows: Vec::new(),
             run: Run::default(),
+            spread: Spread::default(),
             run_account: None,
+            unwanted: Vec::new(),
             drop_when_gated: false,
             frame: MessageFrame::default(),
             plain_frame: MessageFrame::default(),
@@ -167,7 +185,8 @@ impl Deliveries {
             self.publish_now(account, cache, publication);
             return;
         }
-        if self.run.push_same_subject(message) {
+        // Whoever publishes without a reply subject has tried `repeat`.
+        if message.reply.is_some() && self.push_same_subject(message) {
             return;
         }
         let hash = account.hash(message.subject);
@@ -179,13 +198,49 @@ impl Deliveries {
             keep_matches(account, cache, message.subject, hash);
         }
         let Some(matches) = cache.get(hash).filter(|matches| !matches.is_empty()) else {
+            self.note_unwanted(message.subject);
             return;
         };
-        if !matches.groups().is_empty() || !self.gather(account, matches.plain(), publication) {
+        let gathered = match matches.groups() {
+            [] => self.gather(account, matches.plain(), publication),
+            [group] if matches.plain().is_empty() => {
+                self.gather_for_one_of(account, &group.members, publication)
+            }
+            [_, ..] => false,
+        };
+        if !gathered {
             self.end_run();
             self.ship_to_set(matches, publication);
             self.settle(account);
         }
+    }
+
+    /// Delivers a message that needs nothing but what the one before it needed: it has the same subject,
+    /// and nobody waits for an answer. False, and nothing done, when it is not such a message.
+    #[inline]
+    pub fn repeat(&mut self, message: &Publish<'_>) -> bool {
+        message.reply.is_none() && Run::gathers(message) && self.push_same_subject(message)
+    }
+
+    #[inline]
+    fn push_same_subject(&mut self, message: &Publish<'_>) -> bool {
+        if !self.run.is_empty() && self.run.push_same_subject(message) {
+            return true;
+        }
+        if !self.spread.is_empty() {
+            let random = &mut self.random;
+            let spread = &mut self.spread;
+            if spread.push_same_subject(message, |count| draw(random, count)) {
+                return true;
+            }
+        }
+        !self.unwanted.is_empty() && self.unwanted == message.subject
+    }
+
+    /// Messages on `subject` that come next in this turn need not be looked up.
+    fn note_unwanted(&mut self, subject: &[u8]) {
+        self.unwanted.clear();
+        self.unwanted.extend_from_slice(subject);
     }
 
     /// Adds a publication to the run, or begins one with it, if `targets` can be served that way.
@@ -195,13 +250,44 @@ impl Deliveries {
         targets: &[Member],
         publication: &Publication<'_>,
     ) -> bool {
-        if self.run.push_same_targets(publication.message, targets) {
+        let message = publication.message;
+        if self.run.push_same_targets(message, targets) {
             return true;
         }
         self.end_run();
+        let started = self.run.start(message, targets, publication.from);
+        self.note_start(started, account, publication)
+    }
+
+    /// The same for a publication that goes to one of `members`.
+    fn gather_for_one_of(
+        &mut self,
+        account: &Arc<Account>,
+        members: &[Member],
+        publication: &Publication<'_>,
+    ) -> bool {
+        let (message, from) = (publication.message, publication.from);
+        let random = &mut self.random;
+        if self
+            .spread
+            .push_same_members(message, members, |count| draw(random, count))
+        {
+            return true;
+        }
+        self.end_run();
+        let random = &mut self.random;
         let started = self
-            .run
-            .start(publication.message, targets, publication.from);
+            .spread
+            .start(message, members, from, |count| draw(random, count));
+        self.note_start(started, account, publication)
+    }
+
+    fn note_start(
+        &mut self,
+        started: bool,
+        account: &Arc<Account>,
+        publication: &Publication<'_>,
+    ) -> bool {
         if started {
             self.run_account = Some(Arc::clone(account));
             self.drop_when_gated = publication.drop_when_gated;
@@ -221,7 +307,7 @@ impl Deliveries {
         let only = {
             let interest = account.interest();
             match only_target(&interest, message.subject, hash) {
-                Targets::None => return,
+                Targets::None => return self.note_unwanted(message.subject),
                 Targets::One(target) => {
                     if self
                         .run
@@ -246,19 +332,30 @@ impl Deliveries {
 
     /// Delivers what was gathered.
     pub fn end_run(&mut self) {
-        if self.run.is_empty() {
-            return;
+        self.unwanted.clear();
+        if !self.run.is_empty() {
+            let mut run = std::mem::take(&mut self.run);
+            run.finish(|subscription, frames| {
+                self.deliver_batch(subscription, frames);
+            });
+            self.run = run;
         }
-        let mut run = std::mem::take(&mut self.run);
-        run.finish(|subscription, frames| {
-            let peer = subscription.peer();
-            let (delivery, size) = peer.deliver_run(subscription, frames, self.drop_when_gated);
-            self.note(subscription, delivery, size);
-        });
-        self.run = run;
+        if !self.spread.is_empty() {
+            let mut spread = std::mem::take(&mut self.spread);
+            spread.finish(|member, frames| self.deliver_batch(member, frames));
+            self.spread = spread;
+        }
         if let Some(account) = self.run_account.take() {
             self.settle(&account);
         }
+    }
+
+    /// Delivers several messages to one subscription; what it did not take.
+    fn deliver_batch(&mut self, subscription: &Member, frames: Frames<'_>) -> Option<Refused> {
+        let peer = subscription.peer();
+        let outcome = peer.deliver_batch(subscription, frames, self.drop_when_gated);
+        self.note(subscription, outcome.delivery, outcome.size);
+        outcome.left
     }
 
     /// Delivers a publication at once; to how many.
@@ -288,11 +385,15 @@ impl Deliveries {
 
     /// Does what could not be done while locks were held.
     fn settle(&mut self, account: &Account) {
-        for peer in self.eager.drain(..) {
-            peer.flush();
+        if !self.eager.is_empty() {
+            for peer in self.eager.drain(..) {
+                peer.flush();
+            }
         }
-        for subscription in self.expired.drain(..) {
-            account.unsubscribe(&subscription);
+        if !self.expired.is_empty() {
+            for subscription in self.expired.drain(..) {
+                account.unsubscribe(&subscription);
+            }
         }
     }
 
@@ -378,23 +479,13 @@ impl Deliveries {
 
     /// Delivers to the first member, from a random one on, who can be delivered to.
     fn ship_to_one_of(&mut self, members: &[Member], shipment: &mut Shipment<'_>) {
-        let first = self.draw(members.len());
+        let first = draw(&mut self.random, members.len());
         let (after, before) = members.split_at_checked(first).unwrap_or((&[], members));
         for subscription in before.iter().chain(after) {
             if self.ship(subscription, shipment) {
                 return;
             }
         }
-    }
-
-    /// A number below `count`, evenly drawn.
-    fn draw(&mut self, count: usize) -> usize {
-        // xorshift64*: good enough to spread work, and without any shared state.
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let high = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        usize::try_from((high * count as u64) >> 32).unwrap_or(0)
     }
 
     /// Delivers to one subscription, if it takes the message.
@@ -508,10 +599,11 @@ impl Deliveries {
         }
     }
 
-    /// Ends the turn: sends what each touched peer has pending.
-    pub fn flush(&mut self) {
+    /// Ends the turn, which began at `now`: sends what each touched peer has pending.
+    pub fn flush(&mut self, now: Instant) {
         self.end_run();
         for peer in self.dirty.drain(..) {
+            peer.note_activity(now);
             peer.flush();
         }
     }

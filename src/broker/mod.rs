@@ -2,6 +2,7 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
+mod batch;
 pub mod close;
 pub mod closed;
 pub mod deliver;
@@ -9,5 +10,6 @@ pub mod events;
 pub mod peer;
 pub mod registry;
 mod run;
+mod spread;
 pub mod stats;
 pub mod subscription;

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use self::portrait::Observed;
+use super::batch::{FrameBytes, Frames};
 use super::close::CloseReason;
-use super::run::{FrameBytes, Frames};
+use super::spread::Refused;
 use super::subscription::{Count, Subscription};
 use crate::auth::{Permissions, ReplyTracker};
 use crate::outbound::{MAX_SLICES, Outbound, recycle};
@@ -162,6 +163,32 @@ const NOT_DELIVERED: Delivery = Delivery {
     eager: false,
     overflow: false,
 };
+
+/// What became of several messages for one subscription.
+#[derive(Debug)]
+pub(super) struct BatchDelivery {
+    pub(super) delivery: Delivery,
+    /// Bytes of header blocks and payloads that the peer will be sent.
+    pub(super) size: u64,
+    /// What it did not take.
+    pub(super) left: Option<Refused>,
+}
+
+impl BatchDelivery {
+    fn refused(bytes: FrameBytes) -> Self {
+        Self {
+            delivery: NOT_DELIVERED,
+            size: 0,
+            left: Some(Refused { bytes, behind: 0 }),
+        }
+    }
+
+    fn overflow(bytes: FrameBytes) -> Self {
+        let mut refused = Self::refused(bytes);
+        refused.delivery.overflow = true;
+        refused
+    }
+}
 
 /// How a flush ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,46 +381,56 @@ impl Peer {
         self.after_append(&mut state, count)
     }
 
-    /// Leaves a run of messages for one of the peer's subscriptions; see [`Self::deliver`].
-    pub(super) fn deliver_run(
+    /// Leaves several messages for one of the peer's subscriptions; see [`Self::deliver`].
+    pub(super) fn deliver_batch(
         &self,
         subscription: &Subscription,
         frames: Frames<'_>,
         drop_when_gated: bool,
-    ) -> (Delivery, u64) {
+    ) -> BatchDelivery {
         let mut state = self.lock();
         if state.closing.is_some() || (state.gated && drop_when_gated) {
-            return (NOT_DELIVERED, 0);
+            return BatchDelivery::refused(frames.bytes);
         }
         let count = subscription.count(frames.marks.len());
         if count.taken == 0 {
-            return (NOT_DELIVERED, 0);
+            return BatchDelivery::refused(frames.bytes);
         }
         let size = frames.size_of(count.taken);
         let length = frames.length_of(count.taken);
+        if state.blocked && state.pending() + length > self.max_pending() {
+            self.start_closing(&mut state, CloseReason::SlowConsumerPendingBytes);
+            return BatchDelivery::overflow(frames.bytes);
+        }
+        let left = (count.taken < frames.marks.len()).then(|| frames.bytes.behind(length));
         match frames.bytes {
             FrameBytes::Owned(mut bytes) if length > COPY_RUN_BYTES => {
                 bytes.truncate(length);
                 state.outbound.push_segment(bytes);
             }
-            FrameBytes::Owned(bytes) => {
-                state
-                    .outbound
-                    .push([bytes.get(..length).unwrap_or_default()]);
-                recycle(bytes);
-            }
             FrameBytes::Shared(bytes) if length > COPY_RUN_BYTES => {
                 state.outbound.push_shared(bytes.slice(..length));
             }
+            FrameBytes::Owned(bytes) => {
+                let taken = bytes.get(..length).unwrap_or_default();
+                state.outbound.push([taken]);
+                recycle(bytes);
+            }
             FrameBytes::Shared(bytes) => {
-                state
-                    .outbound
-                    .push([bytes.get(..length).unwrap_or_default()]);
+                let taken = bytes.get(..length).unwrap_or_default();
+                state.outbound.push([taken]);
             }
         }
         state.out_messages += count.taken as u64;
         state.out_bytes += size;
-        (self.after_append(&mut state, count), size)
+        BatchDelivery {
+            delivery: self.after_append(&mut state, count),
+            size,
+            left: left.map(|bytes| Refused {
+                bytes,
+                behind: count.taken,
+            }),
+        }
     }
 
     fn after_append(&self, state: &mut State, count: Count) -> Delivery {
@@ -670,6 +707,7 @@ pub(super) mod tests {
         fn wake(&self) {}
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a peer begins now")]
     fn peer_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
         let facts = Facts {
             id,

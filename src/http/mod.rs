@@ -43,12 +43,11 @@ pub struct HttpListener {
 }
 
 impl HttpListener {
-    /// Listens on a host's port; 0 for any free one.
+    /// Monitoring on a bound socket.
     ///
     /// # Errors
-    /// Why the system does not let it.
-    pub async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        let socket = crate::server::bind(host, port).await?;
+    /// The system does not tell the socket's address.
+    pub fn new(socket: TcpListener) -> io::Result<Self> {
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }

@@ -98,9 +98,10 @@ impl Query {
 
 fn number_mistake(error: &std::num::ParseIntError) -> &'static str {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    match error.kind() {
-        NegOverflow | PosOverflow => "value out of range",
-        _ => "invalid syntax",
+    if matches!(error.kind(), NegOverflow | PosOverflow) {
+        "value out of range"
+    } else {
+        "invalid syntax"
     }
 }
 

@@ -362,19 +362,23 @@ fn checked_order(query: &ConnectionsQuery) -> Result<Order, String> {
 }
 
 fn sort(shown: &mut [Shown], order: Order, now: SystemTime) {
-    match order {
-        Order::Number => shown.sort_unstable_by_key(Shown::id),
-        Order::Reason => shown.sort_by_key(|connection| (connection.reason(), connection.id())),
-        _ => shown.sort_by_cached_key(|connection| {
-            let rank = connection.rank(order, now);
-            let rank = if order.descends() {
-                u128::MAX - rank
-            } else {
-                rank
-            };
-            (rank, connection.id())
-        }),
+    if order == Order::Number {
+        shown.sort_unstable_by_key(Shown::id);
+        return;
     }
+    shown.sort_by_cached_key(|connection| {
+        let rank = match order {
+            Order::Reason => 0,
+            order if order.descends() => u128::MAX - connection.rank(order, now),
+            order => connection.rank(order, now),
+        };
+        let reason = if order == Order::Reason {
+            connection.reason()
+        } else {
+            ""
+        };
+        (rank, reason, connection.id())
+    });
 }
 
 fn info(
@@ -401,7 +405,10 @@ fn info(
         &account
     };
     let (filters, details) = if query.subscriptions_detail {
-        (Vec::new(), list.into_iter().map(Into::into).collect())
+        let owner = (stop.is_some() && !account.is_empty()).then_some(&*account);
+        let details = list.into_iter();
+        let details = details.map(|one| SubscriptionDetail::of(one, owner));
+        (Vec::new(), details.collect())
     } else {
         let filters = list.iter().map(|one| lossy(&one.filter)).collect();
         (filters, Vec::new())

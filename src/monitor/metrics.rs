@@ -15,6 +15,14 @@ const ROUND_TRIPS: [u64; 10] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000,
 ];
 
+/// Name, kind, help and value of a metric that each account has.
+type Family = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&Account) -> u64,
+);
+
 /// A text of metric families.
 #[derive(Debug, Default)]
 struct Page(String);
@@ -190,7 +198,7 @@ impl Monitor {
             (u64::MAX - connections, account.name().to_owned())
         });
         accounts.truncate(MAX_ACCOUNTS);
-        let families: [(&str, &str, &str, fn(&Account) -> u64); 7] = [
+        let families: [Family; 7] = [
             (
                 "midge_account_connections",
                 "gauge",

@@ -133,7 +133,9 @@ fn info(report: RouteReport, query: RoutesQuery, now: SystemTime) -> RouteInfo {
     let list = report.subscriptions;
     let subscriptions = list.len();
     let (filters, details) = if query.subscriptions_detail {
-        (Vec::new(), list.into_iter().map(Into::into).collect())
+        let details = list.into_iter();
+        let details = details.map(|one| SubscriptionDetail::of(one, None));
+        (Vec::new(), details.collect())
     } else if query.subscriptions {
         let filters = list.iter().map(|one| lossy(&one.filter)).collect();
         (filters, Vec::new())

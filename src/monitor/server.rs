@@ -153,6 +153,7 @@ struct ClusterSection {
 
 impl Monitor {
     /// The server as a whole.
+    #[expect(clippy::too_many_lines, reason = "the page has that many fields")]
     pub(crate) fn server(&self) -> ServerPage {
         let configuration = self.configuration();
         let options = &configuration.options;

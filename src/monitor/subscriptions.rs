@@ -90,11 +90,12 @@ pub(crate) struct SubscriptionDetail {
     cid: u64,
 }
 
-impl From<SubscriptionPortrait> for SubscriptionDetail {
-    fn from(portrait: SubscriptionPortrait) -> Self {
+impl SubscriptionDetail {
+    /// A subscription, with its account where that is to be shown.
+    pub(crate) fn of(portrait: SubscriptionPortrait, account: Option<&str>) -> Self {
         Self {
-            account: None,
-            account_tag: None,
+            account: account.map(str::to_owned),
+            account_tag: account.map(str::to_owned),
             subject: lossy(&portrait.filter),
             qgroup: portrait.queue.as_deref().map(lossy),
             sid: lossy(&portrait.sid),
@@ -169,10 +170,8 @@ impl Subscriptions {
                     return;
                 }
                 if (offset..end).contains(&self.total) {
-                    let mut detail =
-                        SubscriptionDetail::from(SubscriptionPortrait::from(&**subscription));
-                    detail.account = Some(account.name().to_owned());
-                    detail.account_tag = Some(account.name().to_owned());
+                    let detail =
+                        SubscriptionDetail::of((&**subscription).into(), Some(account.name()));
                     self.subscriptions_list.push(detail);
                 }
                 self.total += 1;

@@ -92,6 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a measurement takes time")]
     fn the_system_tells_memory_and_processor_time() {
         assert!(resident_bytes() > 1024 * 1024);
         assert!(processors() >= 1);

@@ -12,3 +12,4 @@ pub mod headers;
 pub mod info;
 pub mod op;
 pub mod parse;
+pub mod quick;

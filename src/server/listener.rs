@@ -67,7 +67,7 @@ impl Listener {
 }
 
 /// Listens on the port of a host.
-pub(crate) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     match host.parse() {
         Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await,
         Ok(_) | Err(_) => TcpListener::bind((host, port)).await,

@@ -26,7 +26,6 @@ use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
 use identity::Identity;
 use listener::Listener;
-pub(crate) use listener::bind;
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
@@ -321,7 +320,8 @@ async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, 
         return Ok(None);
     };
     let host = monitoring_host(options);
-    let bound = HttpListener::bind(&host, port).await;
+    let bound = listener::bind(&host, port).await;
+    let bound = bound.and_then(HttpListener::new);
     bound.map(Some).map_err(|source| StartError::Monitor {
         address: format!("{host}:{port}"),
         source,

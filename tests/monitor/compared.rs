@@ -25,6 +25,7 @@ const TOLERANCE: Tolerance = Tolerance {
         "/feature_flags",
         // nats-server reports its own imports of system services as the account's.
         "/account_detail/imports",
+        "/account_detail/exports",
     ],
     values: &[
         "server_id",
@@ -44,7 +45,11 @@ const TOLERANCE: Tolerance = Tolerance {
         "config_load_time",
         "config_digest",
         "update_time",
+        "pending_bytes",
         "num_subscriptions",
+        // Those include nats-server's own.
+        "/subscriptions",
+        "/account_detail/subscriptions",
         "num_cache",
         "num_inserts",
         "num_removes",

@@ -72,8 +72,15 @@ impl<'de> Deserialize<'de> for Shape {
 pub(crate) struct Tolerance {
     /// Keys, with their path, that only the reference has.
     pub(crate) missing: &'static [&'static str],
-    /// Keys whose values differ by nature: only their types are compared.
+    /// Keys, or paths of keys, whose values differ by nature: only their types are compared.
     pub(crate) values: &'static [&'static str],
+}
+
+impl Tolerance {
+    fn covers(&self, path: &str) -> bool {
+        let key = path.rsplit('/').next().unwrap_or(path);
+        self.values.contains(&key) || self.values.contains(&path)
+    }
 }
 
 /// How `tested` differs from `reference`, one line each.
@@ -115,10 +122,7 @@ fn compare(path: &str, one: &Shape, other: &Shape, tolerance: &Tolerance, found:
         }
         _ if kind(one) != kind(other) => found.push(format!("{path}: {one:?} but {other:?}")),
         _ if one == other => {}
-        _ if tolerance
-            .values
-            .contains(&path.rsplit('/').next().unwrap_or(path)) =>
-        {
+        _ if tolerance.covers(path) => {
             if let (Shape::Text(one), Shape::Text(other)) = (one, other)
                 && form(one) != form(other)
             {

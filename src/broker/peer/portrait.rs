@@ -33,7 +33,7 @@ pub struct Portrait {
     pub port: u16,
     /// When it began.
     pub began: SystemTime,
-    /// When the peer sent a message or changed its interest last.
+    /// When the peer sent or was sent a message or changed its interest last.
     pub last_active: SystemTime,
     /// When it ended, if it has.
     pub ended: SystemTime,
@@ -74,7 +74,7 @@ impl Peer {
         self.note_activity(now);
     }
 
-    /// Notes that the peer did something at `now`.
+    /// Notes that the peer did something or was sent something at `now`.
     pub fn note_activity(&self, now: Instant) {
         self.observed.active.store(self.age(now), Ordering::Relaxed);
     }

@@ -425,10 +425,12 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .store(|o, e, p| set(&mut o.monitoring.user, optional_text(e, p))),
     option("http_password", Kind::Secret, "")
         .document("Password of http_user.")
+        .example("change-me")
         .section(Section::Monitoring)
         .store(|o, e, p| set(&mut o.monitoring.password, optional_secret(e, p))),
     option("http_token", Kind::Secret, "")
         .document("Token that may be presented in place of http_user and http_password.")
+        .example("change-me")
         .section(Section::Monitoring)
         .store(|o, e, p| set(&mut o.monitoring.token, optional_secret(e, p))),
     // Cluster

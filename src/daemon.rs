@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
 use crate::monitor::monitoring_host;
@@ -9,6 +11,7 @@ use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pi
 use crate::server::settings::{client_settings, timeouts};
 use crate::server::{Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
+use crate::system::ReloadRequest;
 
 /// How long the last log lines may take to be written when the process ends.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
@@ -132,6 +135,16 @@ fn ports(server: &Server) -> Ports {
     }
 }
 
+/// The next request to reload; never one where there are none.
+async fn next_request(
+    requests: &mut Option<mpsc::Receiver<ReloadRequest>>,
+) -> Option<ReloadRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The running process and what signals may change of it.
 #[derive(Debug)]
 struct Process {
@@ -144,10 +157,16 @@ struct Process {
 impl Process {
     /// Does what signals ask for until the server has ended.
     async fn obey(&mut self, mut signals: SignalStream) {
+        let mut reloads = self.server.reload_requests();
         loop {
             let signal = tokio::select! {
                 () = self.server.stopped() => return,
                 signal = signals.next() => signal,
+                Some(outcome) = next_request(&mut reloads) => {
+                    // Whoever asked may have gone by now.
+                    let _ = outcome.send(self.reload());
+                    continue;
+                }
             };
             tracing::info!("Trapped {:?} signal", signal.to_string());
             match signal {
@@ -160,17 +179,22 @@ impl Process {
                     let server = self.server.clone();
                     tokio::spawn(async move { server.lame_duck().await });
                 }
-                ServerSignal::Reload => self.reload(),
+                ServerSignal::Reload => {
+                    // The log says what came of it.
+                    let _ = self.reload();
+                }
             }
         }
     }
 
     /// Reads the configuration again. A bad one changes nothing.
-    fn reload(&mut self) {
-        match self.apply_again() {
+    fn reload(&mut self) -> Result<(), String> {
+        let outcome = self.apply_again();
+        match &outcome {
             Ok(()) => tracing::info!("Reloaded server configuration"),
             Err(reason) => tracing::error!("Failed to reload server configuration: {reason}"),
         }
+        outcome
     }
 
     fn apply_again(&mut self) -> Result<(), String> {

@@ -367,17 +367,16 @@ fn sort(shown: &mut [Shown], order: Order, now: SystemTime) {
         return;
     }
     shown.sort_by_cached_key(|connection| {
-        let rank = match order {
-            Order::Reason => 0,
-            order if order.descends() => u128::MAX - connection.rank(order, now),
-            order => connection.rank(order, now),
-        };
-        let reason = if order == Order::Reason {
-            connection.reason()
+        if order == Order::Reason {
+            return (0, connection.reason(), connection.id());
+        }
+        let rank = connection.rank(order, now);
+        let rank = if order.descends() {
+            u128::MAX - rank
         } else {
-            ""
+            rank
         };
-        (rank, reason, connection.id())
+        (rank, "", connection.id())
     });
 }
 

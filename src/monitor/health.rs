@@ -39,11 +39,6 @@ const BAD_REQUEST: u16 = 400;
 const INTERNAL_ERROR: u16 = 500;
 
 impl Health {
-    /// Whether nothing is wrong.
-    pub(crate) fn is_okay(&self) -> bool {
-        self.status_code == Some(OKAY)
-    }
-
     fn wrong(code: u16, kind: &'static str, text: &str, details: bool) -> Self {
         let error = HealthError {
             r#type: kind,

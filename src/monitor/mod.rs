@@ -27,6 +27,15 @@ use routes::RouteReport;
 pub(crate) use server::monitoring_host;
 use usage::Usage;
 
+/// The features of nats-server 2.15.1 that have a switch, all of them about streams, and where the switch
+/// stands unless the configuration moves it (oracle).
+const FEATURES: [(&str, bool); 4] = [
+    ("js_ack_fc_v2", false),
+    ("js_api_reply_v2", false),
+    ("js_raft_delete_range", true),
+    ("js_snapshot_sources", false),
+];
+
 /// Gives the routes of a cluster as they are now.
 type RouteSource = Box<dyn Fn() -> Vec<RouteReport> + Send + Sync>;
 
@@ -101,6 +110,14 @@ impl Monitor {
         &self.context.broker
     }
 
+    /// The features that can be opted in to or out of, and whether they are on.
+    fn features(&self) -> BTreeMap<String, bool> {
+        let known = FEATURES.map(|(name, on)| (name.to_owned(), on));
+        let mut features = BTreeMap::from(known);
+        features.extend(self.options().feature_flags.clone());
+        features
+    }
+
     pub(crate) fn options(&self) -> Arc<Options> {
         self.configuration().options
     }
@@ -123,7 +140,7 @@ impl Monitor {
         requests.clone()
     }
 
-    fn server_id(&self) -> String {
+    pub(crate) fn server_id(&self) -> String {
         self.context.info().server_id.clone()
     }
 

@@ -231,7 +231,7 @@ impl Monitor {
             config_digest: options.config_digest.clone().unwrap_or_default(),
             tags: options.server_tags.clone(),
             metadata: options.server_metadata.clone(),
-            feature_flags: options.feature_flags.clone(),
+            feature_flags: self.features(),
             system_account: self.system_account(),
             slow_consumer_stats: slow,
             stale_connection_stats: stale,

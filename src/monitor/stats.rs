@@ -175,7 +175,7 @@ impl Monitor {
             ver: info.version.clone(),
             tags: options.server_tags.clone(),
             metadata: options.server_metadata.clone(),
-            feature_flags: options.feature_flags.clone(),
+            feature_flags: self.features(),
             jetstream: false,
             flags: 0,
             seq: sequence,

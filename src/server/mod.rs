@@ -8,10 +8,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +24,7 @@ use crate::http::HttpListener;
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
+use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
 use identity::Identity;
 use listener::Listener;
 
@@ -122,6 +123,11 @@ struct Inner {
     context: Arc<ClientContext>,
     monitor: Arc<Monitor>,
     monitoring_address: Option<SocketAddr>,
+    /// The services in the system account, unless there is none.
+    system: Option<SystemHandle>,
+    reload_requests: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
+    /// Cancelled when the services are to end.
+    closing_services: CancellationToken,
     identity: Identity,
     timeouts: RwLock<Timeouts>,
     password_checks: Arc<Semaphore>,
@@ -171,9 +177,18 @@ impl Server {
             info,
         );
         let context = Arc::new(context);
+        let has_services = !configuration.no_system_account;
+        let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
+        let (reloads, reload_requests) = mpsc::channel(1);
+        let closing_services = CancellationToken::new();
+        let system = has_services
+            .then(|| system::start(Arc::clone(&monitor), reloads, closing_services.clone()));
         let server = Self {
             inner: Arc::new(Inner {
-                monitor: Arc::new(Monitor::new(Arc::clone(&context), configuration)),
+                monitor,
+                system,
+                reload_requests: Mutex::new(Some(reload_requests)),
+                closing_services,
                 monitoring_address: monitoring.as_ref().map(HttpListener::address),
                 context,
                 identity,
@@ -211,6 +226,14 @@ impl Server {
     #[must_use]
     pub fn monitoring_address(&self) -> Option<SocketAddr> {
         self.inner.monitoring_address
+    }
+
+    /// Requests of operators to read the configuration again, each of which wants to know the outcome.
+    /// Only the first caller gets them.
+    #[must_use]
+    pub fn reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        let requests = self.inner.reload_requests.lock();
+        requests.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What monitoring knows of the server.
@@ -270,6 +293,8 @@ impl Server {
         tracing::info!("Initiating Shutdown...");
         inner.stopping.cancel();
         inner.stop_listening().await;
+        inner.announce(Announcement::Shutdown).await;
+        inner.closing_services.cancel();
         for peer in inner.context.broker.peers() {
             peer.close(CloseReason::ServerShutdown);
         }
@@ -293,6 +318,13 @@ impl Server {
 }
 
 impl Inner {
+    /// Tells those who listen to the system account that the server leaves.
+    async fn announce(&self, announcement: Announcement) {
+        if let Some(system) = &self.system {
+            system.announce(announcement).await;
+        }
+    }
+
     async fn stop_listening(&self) {
         self.monitor.close_doors();
         self.closing_listeners.cancel();

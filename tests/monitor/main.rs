@@ -19,4 +19,6 @@ mod pages;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod services;
+#[cfg(test)]
 mod shape;

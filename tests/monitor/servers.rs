@@ -142,6 +142,7 @@ fn addresses(directory: &Path) -> Option<(SocketAddr, SocketAddr)> {
 pub(crate) struct Client {
     stream: TcpStream,
     lines: BufReader<TcpStream>,
+    header: String,
 }
 
 impl Client {
@@ -158,7 +159,11 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let lines = BufReader::new(stream.try_clone().unwrap());
-        let mut client = Self { stream, lines };
+        let mut client = Self {
+            stream,
+            lines,
+            header: String::new(),
+        };
         let info = client.line();
         assert!(info.starts_with("INFO {"), "{info}");
         client
@@ -207,23 +212,30 @@ impl Client {
             let size: usize = words[words.len() - 1].parse().unwrap();
             let mut payload = vec![0; size + 2];
             self.lines.read_exact(&mut payload).unwrap();
+            self.header = String::from_utf8_lossy(&payload[..header]).into_owned();
             return (words[1].to_owned(), payload[header..size].to_vec());
         }
     }
 
+    /// The header block of the last message.
+    pub(crate) fn last_header(&self) -> &str {
+        &self.header
+    }
+
     /// Asks `subject` and returns what is answered first.
     pub(crate) fn request(&mut self, subject: &str, payload: &str) -> serde_json::Value {
+        let text = self.request_text(subject, payload);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{subject}: {error}: {text:?}"))
+    }
+
+    /// The same as the text that came.
+    pub(crate) fn request_text(&mut self, subject: &str, payload: &str) -> String {
         self.send(&format!(
             "SUB _INBOX.one 901\r\nUNSUB 901 1\r\nPUB {subject} _INBOX.one {}\r\n{payload}\r\n",
             payload.len()
         ));
         let (answered, payload) = self.message();
         assert_eq!(answered, "_INBOX.one");
-        serde_json::from_slice(&payload).unwrap_or_else(|error| {
-            panic!(
-                "{subject}: {error}: {:?}",
-                String::from_utf8_lossy(&payload)
-            )
-        })
+        String::from_utf8(payload).unwrap()
     }
 }

@@ -5,8 +5,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// A document.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
-    Object(Vec<(String, Shape)>),
-    List(Vec<Shape>),
+    Object(Vec<(String, Self)>),
+    List(Vec<Self>),
     Text(String),
     Number(f64),
     Truth(bool),

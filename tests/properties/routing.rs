@@ -97,16 +97,17 @@ impl Bench {
 
     /// Both hold what the list holds, each subscription once.
     fn compare_all(&self) {
-        let numbers = |all: &mut dyn FnMut(&mut dyn FnMut(&Subscription))| {
-            let mut wanted = Wanted::default();
-            all(&mut |subscription| wanted.add(subscription));
-            wanted
-        };
-        let listed = numbers(&mut |add| self.list.subscriptions.iter().for_each(add));
-        assert_eq!(numbers(&mut |add| self.interest.for_each(add)), listed);
-        let in_trie =
-            numbers(&mut |add| self.trie.for_each_set(&mut |set| set.for_each(&mut *add)));
-        assert_eq!(in_trie, listed);
+        let mut listed = Wanted::default();
+        let all = self.list.subscriptions.iter();
+        all.for_each(|subscription| listed.add(subscription));
+        let mut found = Wanted::default();
+        self.interest
+            .for_each(|subscription| found.add(subscription));
+        assert_eq!(found, listed);
+        let mut found = Wanted::default();
+        self.trie
+            .for_each_set(&mut |set| set.for_each(|subscription| found.add(subscription)));
+        assert_eq!(found, listed);
     }
 
     fn ask(&self, subject: &[u8]) {

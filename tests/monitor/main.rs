@@ -11,6 +11,8 @@
 )]
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod compared;
 #[cfg(test)]
 mod http;

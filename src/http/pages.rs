@@ -31,7 +31,7 @@ pub(super) fn answer(monitor: &Monitor, path: &str, query: &str, headers: &Heade
     let outcome = match path {
         "" | "/" => {
             monitor.count_request("/");
-            Ok(root_page(monitor, headers))
+            Ok(root_page(headers))
         }
         "/healthz" => health(monitor, &query),
         "/metrics" => Ok(body(OPEN_METRICS, monitor.metrics())),
@@ -180,13 +180,13 @@ fn health(monitor: &Monitor, query: &Query) -> Result<Answer, BadRequest> {
 }
 
 /// The dashboard for browsers; for everything else links to the pages.
-fn root_page(monitor: &Monitor, headers: &HeaderMap) -> Answer {
+fn root_page(headers: &HeaderMap) -> Answer {
     let accepted = headers.get_all(ACCEPT).iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());
     let page = if accepted.any(|value| value.contains("text/html")) {
-        Bytes::from_static(root::DASHBOARD.as_bytes())
+        root::DASHBOARD.clone()
     } else {
-        root::links(&monitor.options()).into()
+        root::links().into()
     };
     let mut answer = body("text/html; charset=utf-8", page);
     answer.headers_mut().insert(

@@ -1,9 +1,28 @@
 //! The first page: a dashboard for browsers, links for everything else.
 
-use crate::config::Options;
+use std::sync::LazyLock;
 
-/// The dashboard: one file that asks for nothing but the pages beside it.
-pub(super) const DASHBOARD: &str = include_str!("dashboard.html");
+use bytes::Bytes;
+
+/// The dashboard: one page that asks for nothing but the pages beside it.
+pub(super) static DASHBOARD: LazyLock<Bytes> = LazyLock::new(|| {
+    let parts = [
+        (
+            "/*UPLOT-STYLE*/",
+            include_str!("vendor/uplot/uPlot.min.css"),
+        ),
+        ("UPLOT-LICENSE", include_str!("vendor/uplot/LICENSE")),
+        (
+            "/*UPLOT-SCRIPT*/",
+            include_str!("vendor/uplot/uPlot.iife.min.js"),
+        ),
+    ];
+    let page = include_str!("dashboard.html").to_owned();
+    let whole = parts
+        .into_iter()
+        .fold(page, |page, (place, part)| page.replacen(place, part, 1));
+    whole.into()
+});
 
 /// What the dashboard may load and run: only itself, and data from the server it came from.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
@@ -29,13 +48,10 @@ const PAGES: [(&str, &str); 15] = [
     ("/startupz", "Startup probe"),
 ];
 
-/// A page of links to all others, relative to the configured base.
+/// A page of links to all others, which stand beside it.
 #[must_use]
-pub(super) fn links(options: &Options) -> String {
-    let base = options.monitoring.base_path.as_deref().unwrap_or_default();
-    let base = base.trim_end_matches('/');
-    let link =
-        |(path, title): &(&str, &str)| format!("<li><a href=\".{base}{path}\">{title}</a>\n");
+pub(super) fn links() -> String {
+    let link = |(path, title): &(&str, &str)| format!("<li><a href=\".{path}\">{title}</a>\n");
     let list: String = PAGES.iter().map(link).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Midge</title>\n\

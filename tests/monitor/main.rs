@@ -11,6 +11,8 @@
 )]
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod compared;

@@ -8,8 +8,8 @@ use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
 use crate::monitor::monitoring_host;
 use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
-use crate::server::settings::{client_settings, timeouts};
-use crate::server::{Server, ServerOptions};
+use crate::server::settings::{client_settings, client_tls, timeouts};
+use crate::server::{ClientTls, Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
 use crate::system::ReloadRequest;
 
@@ -84,6 +84,7 @@ async fn start(
         write_pid_file(path).map_err(|reason| vec![reason])?;
     }
     let server_options = ServerOptions::from_config(options)?;
+    warn(server_options.tls.as_deref());
     let server = Server::start(server_options)
         .await
         .map_err(|error| vec![error.to_string()])?;
@@ -101,8 +102,8 @@ async fn start(
 /// Tells whoever waits for it that the server is there.
 fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, String> {
     if let Some(address) = server.monitoring_address() {
-        let host = bracketed(&monitoring_host(options));
-        tracing::info!("Starting http monitor on {host}:{}", address.port());
+        let (host, scheme) = (bracketed(&monitoring_host(options)), scheme(options));
+        tracing::info!("Starting {scheme} monitor on {host}:{}", address.port());
     }
     let address = server.client_address();
     let host = bracketed(&options.host);
@@ -110,11 +111,21 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
         "Listening for client connections on {host}:{}",
         address.port()
     );
+    if options.tls.is_some() && !options.allow_non_tls {
+        tracing::info!("TLS required for client connections");
+    }
     tracing::info!("Server is ready");
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
-    PortsFile::write(directory, &ports(server)).map(Some)
+    PortsFile::write(directory, &ports(options, server)).map(Some)
+}
+
+/// What in the listener's TLS deserves a word in the log.
+fn warn(tls: Option<&ClientTls>) {
+    for warning in tls.map(ClientTls::warnings).unwrap_or_default() {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// A host as it stands before a port.
@@ -126,10 +137,20 @@ fn bracketed(host: &str) -> String {
     }
 }
 
-fn ports(server: &Server) -> Ports {
-    let urls = |address| listener_urls("http", address);
+/// How monitoring is served.
+fn scheme(options: &Options) -> &'static str {
+    if options.monitoring.https_port.is_some() {
+        "https"
+    } else {
+        "http"
+    }
+}
+
+fn ports(options: &Options, server: &Server) -> Ports {
+    let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+    let urls = |address| listener_urls(self::scheme(options), address);
     Ports {
-        nats: listener_urls("nats", server.client_address()),
+        nats: listener_urls(scheme, server.client_address()),
         monitoring: server.monitoring_address().map_or_else(Vec::new, urls),
         ..Ports::default()
     }
@@ -213,7 +234,9 @@ impl Process {
         })?;
         let options = loaded.options;
         self.refuse_fixed(&options)?;
-        let settings = client_settings(&options).map_err(|reasons| reasons.join("; "))?;
+        let tls = client_tls(&options)?;
+        let settings =
+            client_settings(&options, tls.as_deref()).map_err(|reasons| reasons.join("; "))?;
         let log_options = log_options(&options);
         if log_options != self.log_options {
             self.log
@@ -221,6 +244,10 @@ impl Process {
                 .map_err(|error| error.to_string())?;
         }
         let timeouts = timeouts(&options, &settings.authenticator);
+        warn(tls.as_deref());
+        self.server
+            .replace_tls(tls)
+            .map_err(|error| error.to_string())?;
         let configuration = std::sync::Arc::new(options.clone());
         self.server
             .replace_settings(settings, timeouts, configuration);
@@ -242,6 +269,10 @@ impl Process {
             (
                 "http_port",
                 old.monitoring.http_port != options.monitoring.http_port,
+            ),
+            (
+                "https_port",
+                old.monitoring.https_port != options.monitoring.https_port,
             ),
             ("http", old.monitoring.host != options.monitoring.host),
             (

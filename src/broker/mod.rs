@@ -2,14 +2,17 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
+mod addresses;
 mod batch;
 pub mod close;
 pub mod closed;
 pub mod deliver;
 pub mod events;
 pub mod peer;
+pub mod rate;
 pub mod registry;
 mod run;
+pub mod security;
 mod spread;
 pub mod stats;
 pub mod subscription;

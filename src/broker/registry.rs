@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use dashmap::DashMap;
 
 use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::addresses::Addresses;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::peer::Peer;
@@ -23,8 +24,18 @@ pub struct Broker {
     observer: OnceLock<Box<dyn Observer>>,
     /// Connections that ended last.
     pub closed: ClosedConnections,
+    addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+}
+
+/// How many connections there are, a new one included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Population {
+    /// In all.
+    pub all: usize,
+    /// From its address, or its network where that is IPv6; 0 for one without an address.
+    pub from_address: usize,
 }
 
 /// The number of the first connection; nats-server's internal ones take those before it (oracle).
@@ -55,6 +66,7 @@ impl Broker {
             client_count: AtomicUsize::new(0),
             observer: OnceLock::new(),
             closed: ClosedConnections::default(),
+            addresses: Addresses::default(),
             stats: ServerStats::default(),
         }
     }
@@ -118,17 +130,24 @@ impl Broker {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Enters a connection; how many there are now, it included.
-    pub fn register(&self, peer: Arc<Peer>) -> usize {
+    /// Enters a connection.
+    pub fn register(&self, peer: Arc<Peer>) -> Population {
         self.stats.total_connections.add(1);
+        let address = peer.facts().ip.parse();
         self.peers.insert(peer.id(), peer);
-        self.client_count.fetch_add(1, Ordering::Relaxed) + 1
+        Population {
+            all: self.client_count.fetch_add(1, Ordering::Relaxed) + 1,
+            from_address: address.map_or(0, |address| self.addresses.enter(address)),
+        }
     }
 
     /// Strikes a connection out.
     pub fn deregister(&self, peer: &Peer) {
         if self.peers.remove(&peer.id()).is_some() {
             self.client_count.fetch_sub(1, Ordering::Relaxed);
+            if let Ok(address) = peer.facts().ip.parse() {
+                self.addresses.leave(address);
+            }
             let (messages, bytes) = peer.traffic_out();
             self.stats.sent_to_closed.add(messages, bytes);
         }
@@ -183,8 +202,8 @@ mod tests {
         let ids = [broker.next_id(), broker.next_id()];
         assert_eq!(ids, [5, 6]);
         let [first, second] = ids.map(peer);
-        assert_eq!(broker.register(Arc::clone(&first)), 1);
-        assert_eq!(broker.register(Arc::clone(&second)), 2);
+        assert_eq!(broker.register(Arc::clone(&first)).all, 1);
+        assert_eq!(broker.register(Arc::clone(&second)).all, 2);
         assert!(Arc::ptr_eq(&broker.peer(6).unwrap(), &second));
         broker.deregister(&first);
         broker.deregister(&first);

@@ -4,6 +4,7 @@ mod access;
 mod pages;
 mod query;
 mod root;
+mod secure;
 
 use std::convert::Infallible;
 use std::io;
@@ -16,12 +17,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::monitor::Monitor;
 use pages::Answer;
+pub use secure::Secured;
+
+/// What is in force for the next handshake; nothing when TLS was taken away.
+pub type SecuredSource = Box<dyn Fn() -> Option<Secured> + Send + Sync>;
 
 /// Requests are served on at most this many connections at a time; others wait to be accepted.
 const MAX_CONNECTIONS: usize = 128;
@@ -58,8 +64,13 @@ impl HttpListener {
         self.address
     }
 
-    /// Answers requests until `stopping` is cancelled.
-    pub async fn serve(self, monitor: Arc<Monitor>, stopping: CancellationToken) {
+    /// Answers requests until `stopping` is cancelled: over TLS if `secured` is given.
+    pub async fn serve(
+        self,
+        monitor: Arc<Monitor>,
+        secured: Option<SecuredSource>,
+        stopping: CancellationToken,
+    ) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -74,10 +85,11 @@ impl HttpListener {
                 continue;
             };
             let (monitor, stopping) = (Arc::clone(&monitor), stopping.clone());
+            let secured = secured.as_ref().map(|source| source());
             tokio::spawn(async move {
                 tokio::select! {
                     () = stopping.cancelled() => {}
-                    () = serve_connection(stream, monitor) => {}
+                    () = serve_stream(stream, secured, monitor) => {}
                 }
                 drop(permit);
             });
@@ -85,7 +97,27 @@ impl HttpListener {
     }
 }
 
-async fn serve_connection(stream: TcpStream, monitor: Arc<Monitor>) {
+/// Serves a connection, which begins with a handshake where there is TLS.
+async fn serve_stream(stream: TcpStream, secured: Option<Option<Secured>>, monitor: Arc<Monitor>) {
+    let Some(secured) = secured else {
+        return serve_connection(stream, monitor).await;
+    };
+    let Some(secured) = secured else { return };
+    let Secured {
+        config,
+        gate,
+        patience,
+    } = secured;
+    match gate.handshake(stream, config, patience).await {
+        Ok(established) => serve_connection(secure::Stream::from(established), monitor).await,
+        Err(error) => tracing::debug!("monitoring: {error}"),
+    }
+}
+
+async fn serve_connection<S>(stream: S, monitor: Arc<Monitor>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = respond(&monitor, &request);
         async move { Ok::<_, Infallible>(answer) }

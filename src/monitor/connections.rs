@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::subscriptions::SubscriptionDetail;
 use super::text::{Time, lossy, round_trip, uptime};
-use super::{Monitor, clocks, is_zero};
-use crate::auth::overlap;
+use super::{Monitor, clocks, is_false, is_zero};
+use crate::auth::{CertificateNames, certificate_public_key, overlap};
 use crate::broker::account::GLOBAL_ACCOUNT;
 use crate::broker::closed::{ClosedConnection, SubscriptionPortrait};
 use crate::broker::peer::Peer;
@@ -138,6 +139,14 @@ struct ConnectionInfo {
     #[serde(skip_serializing_if = "str::is_empty")]
     version: Box<str>,
     #[serde(skip_serializing_if = "str::is_empty")]
+    tls_version: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    tls_cipher_suite: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_peer_certs: Option<[PeerCertificate; 1]>,
+    #[serde(skip_serializing_if = "is_false")]
+    tls_first: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
     authorized_user: Box<str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     account: Box<str>,
@@ -147,6 +156,32 @@ struct ConnectionInfo {
     subscriptions_list_detail: Vec<SubscriptionDetail>,
     #[serde(skip_serializing_if = "str::is_empty")]
     name_tag: Box<str>,
+}
+
+/// A client's certificate.
+#[derive(Debug, Serialize)]
+struct PeerCertificate {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    subject: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    spki_sha256: String,
+    cert_sha256: String,
+}
+
+impl PeerCertificate {
+    fn of(certificate: &[u8]) -> Self {
+        let names = CertificateNames::read(certificate);
+        let key = certificate_public_key(certificate);
+        Self {
+            subject: names.map_or_else(String::new, |names| names.subject_text().to_owned()),
+            spki_sha256: key.map_or_else(String::new, |key| sha256(&key)),
+            cert_sha256: sha256(certificate),
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// A connection to be shown.
@@ -390,6 +425,8 @@ fn info(
     let known = portrait.introduction.as_deref().cloned();
     let account = connection.account();
     let introduction = known.unwrap_or_default();
+    let tls = portrait.tls.unwrap_or_default();
+    let certificate = tls.peer_certificate.filter(|_| query.auth);
     let (until, stop, reason) = match connection {
         Shown::Open(_) => (now, None, None),
         Shown::Closed(closed) => {
@@ -435,6 +472,10 @@ fn info(
         name: introduction.name,
         lang: introduction.language,
         version: introduction.version,
+        tls_version: tls.version,
+        tls_cipher_suite: tls.cipher_suite,
+        tls_peer_certs: certificate.map(|certificate| [PeerCertificate::of(&certificate)]),
+        tls_first: tls.handshake_first,
         authorized_user: shown_to_auth(&introduction.user),
         account: shown_to_auth(named),
         subscriptions_list: filters,

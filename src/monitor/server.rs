@@ -158,6 +158,7 @@ impl Monitor {
         let configuration = self.configuration();
         let options = &configuration.options;
         let (broker, info, totals) = (self.broker(), self.context.info(), self.totals());
+        let settings = self.context.settings();
         let (now, _) = clocks();
         let slow = self.slow_consumers();
         let stale = self.stale_connections();
@@ -172,9 +173,9 @@ impl Monitor {
             go: info.go.clone(),
             host: info.host.clone(),
             port: info.port,
-            auth_required: self.context.settings().authenticator.info_auth_required(),
-            tls_required: info.tls_required,
-            tls_verify: info.tls_verify,
+            auth_required: settings.authenticator.info_auth_required(),
+            tls_required: settings.tls.required,
+            tls_verify: settings.tls.verify,
             connect_urls: info.connect_urls.clone(),
             max_connections: options.max_connections,
             max_subscriptions: options.max_subscriptions,

@@ -2,13 +2,15 @@
 mod identity;
 mod lame_duck;
 mod listener;
+mod newcomer;
+mod secure;
 pub mod settings;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -17,16 +19,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
+use crate::broker::rate::RateTable;
 use crate::broker::registry::Broker;
 use crate::config::Options;
 use crate::conn::{Surroundings, Timeouts};
-use crate::http::HttpListener;
+use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
 use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
+use crate::tls::{GateLimits, HandshakeGate};
 use identity::Identity;
 use listener::Listener;
+pub use secure::{ClientTls, ClientTlsOptions};
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
@@ -65,6 +70,10 @@ pub struct ServerOptions {
     pub authenticator: Arc<Authenticator>,
     /// All options as they were written, which monitoring shows; it listens as they say.
     pub configuration: Arc<Options>,
+    /// TLS of the listener, if it has it.
+    pub tls: Option<Arc<ClientTls>>,
+    /// How much users and accounts may publish.
+    pub rates: Arc<RateTable>,
 }
 
 /// A server could not start.
@@ -86,6 +95,8 @@ pub enum StartError {
     },
     /// No key could be made.
     Identity(String),
+    /// The system has no thread for handshakes to give.
+    Handshakes(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -105,6 +116,12 @@ impl fmt::Display for StartError {
             }
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
+            }
+            Self::Handshakes(error) => {
+                write!(
+                    formatter,
+                    "Error starting the thread for TLS handshakes: {error}"
+                )
             }
         }
     }
@@ -130,6 +147,9 @@ struct Inner {
     closing_services: CancellationToken,
     identity: Identity,
     timeouts: RwLock<Timeouts>,
+    tls: RwLock<Option<Arc<ClientTls>>>,
+    /// Where handshakes are done, once there is TLS.
+    gate: OnceLock<Arc<HandshakeGate>>,
     password_checks: Arc<Semaphore>,
     lame_duck_duration: Duration,
     lame_duck_grace_period: Duration,
@@ -166,6 +186,8 @@ impl Server {
             limits,
             authenticator,
             configuration,
+            tls,
+            rates,
             ..
         } = options;
         let context = ClientContext::new(
@@ -173,16 +195,15 @@ impl Server {
             ClientSettings {
                 limits,
                 authenticator,
+                tls: tls.as_deref().map(ClientTls::terms).unwrap_or_default(),
+                rates,
             },
             info,
         );
         let context = Arc::new(context);
-        let has_services = !configuration.no_system_account;
         let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
-        let (reloads, reload_requests) = mpsc::channel(1);
         let closing_services = CancellationToken::new();
-        let system = has_services
-            .then(|| system::start(Arc::clone(&monitor), reloads, closing_services.clone()));
+        let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
             inner: Arc::new(Inner {
                 monitor,
@@ -193,6 +214,8 @@ impl Server {
                 context,
                 identity,
                 timeouts: RwLock::new(options.timeouts),
+                tls: RwLock::default(),
+                gate: OnceLock::new(),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 lame_duck_duration: options.lame_duck_duration,
                 lame_duck_grace_period: options.lame_duck_grace_period,
@@ -205,13 +228,13 @@ impl Server {
                 is_lame_duck: AtomicBool::new(false),
             }),
         };
+        server.replace_tls(tls).map_err(StartError::Handshakes)?;
         server
             .inner
             .listeners
             .spawn(listener.accept(Arc::clone(&server.inner)));
         if let Some(monitoring) = monitoring {
-            let monitor = Arc::clone(&server.inner.monitor);
-            tokio::spawn(monitoring.serve(monitor, server.inner.stopping.clone()));
+            server.inner.serve_monitoring(monitoring);
         }
         Ok(server)
     }
@@ -277,6 +300,32 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner) = timeouts;
     }
 
+    /// Puts another TLS in force for new connections, or none. Clients whose key is not pinned any more are closed.
+    ///
+    /// # Errors
+    /// If the system has no thread for handshakes to give; nothing changes then.
+    pub fn replace_tls(&self, tls: Option<Arc<ClientTls>>) -> io::Result<()> {
+        let inner = &self.inner;
+        if let Some(tls) = &tls {
+            if inner.gate.get().is_none() {
+                let gate = HandshakeGate::start(GateLimits::default())?;
+                let _ = inner.gate.set(Arc::new(gate));
+            }
+            inner.listeners.spawn(secure::keep_fresh(
+                Arc::downgrade(tls),
+                inner.closing_listeners.clone(),
+            ));
+            for peer in inner.context.broker.peers() {
+                let certificate = peer.tls().map(|facts| facts.peer_certificate.as_deref());
+                if certificate.is_some_and(|certificate| !tls.admits(certificate)) {
+                    peer.close(CloseReason::TlsHandshakeError);
+                }
+            }
+        }
+        *inner.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        Ok(())
+    }
+
     /// Stops accepting clients, tells those it has to move, closes them one after the other and ends.
     /// Returns at once when it is a lame duck already or ending.
     pub async fn lame_duck(&self) {
@@ -332,6 +381,29 @@ impl Inner {
         self.listeners.wait().await;
     }
 
+    /// TLS and where its handshakes are done, if new clients get it.
+    /// Serves monitoring until the server ends.
+    fn serve_monitoring(self: &Arc<Self>, listener: HttpListener) {
+        let monitor = Arc::clone(&self.monitor);
+        let is_https = monitor.options().monitoring.https_port.is_some();
+        let secured = is_https.then(|| self.monitoring_security());
+        tokio::spawn(listener.serve(monitor, secured, self.stopping.clone()));
+    }
+
+    /// What handshakes of monitoring are made with, whenever one begins.
+    fn monitoring_security(self: &Arc<Self>) -> SecuredSource {
+        let server = Arc::downgrade(self);
+        Box::new(move || {
+            let (tls, gate) = server.upgrade()?.secured()?;
+            tls.for_monitoring(gate)
+        })
+    }
+
+    fn secured(&self) -> Option<(Arc<ClientTls>, Arc<HandshakeGate>)> {
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        Some((tls.clone()?, self.gate.get()?.clone()))
+    }
+
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             timeouts: *self.timeouts.read().unwrap_or_else(PoisonError::into_inner),
@@ -346,9 +418,21 @@ impl Inner {
     }
 }
 
+/// Starts the services in the system account, unless there is none. Requests to reload come from them.
+fn start_services(
+    monitor: &Arc<Monitor>,
+    closing: &CancellationToken,
+) -> (Option<SystemHandle>, mpsc::Receiver<ReloadRequest>) {
+    let (reloads, reload_requests) = mpsc::channel(1);
+    let has_services = !monitor.options().no_system_account;
+    let start = || system::start(Arc::clone(monitor), reloads, closing.clone());
+    (has_services.then(start), reload_requests)
+}
+
 /// Listens for monitoring where the options ask for it.
 async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, StartError> {
-    let Some(port) = options.monitoring.http_port else {
+    let monitoring = &options.monitoring;
+    let Some(port) = monitoring.http_port.or(monitoring.https_port) else {
         return Ok(None);
     };
     let host = monitoring_host(options);

@@ -26,3 +26,5 @@ mod servers;
 mod services;
 #[cfg(test)]
 mod shape;
+#[cfg(test)]
+mod tls;

@@ -56,20 +56,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `program` with a configuration, to which listeners on the loopback are added.
     pub(crate) fn start(program: &Path, configuration: &str) -> Self {
+        Self::start_with(program, configuration, &["-m", "-1"])
+    }
+
+    /// The same with other flags for monitoring.
+    pub(crate) fn start_with(program: &Path, configuration: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("server.conf");
         fs::write(&file, configuration).unwrap();
         let log = fs::File::create(directory.path().join("log")).unwrap();
         let mut child = Command::new(program)
-            .args([
-                "-a",
-                "127.0.0.1",
-                "-p",
-                "-1",
-                "-m",
-                "-1",
-                "--ports_file_dir",
-            ])
+            .args(flags)
+            .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
             .arg(directory.path())
             .arg("-c")
             .arg(&file)

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Peer;
+use crate::broker::security::TlsFacts;
 
 /// How a peer introduced itself, and who it was found to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Portrait {
     pub stalls: u64,
     /// Subscriptions that have not ended.
     pub subscriptions: usize,
+    /// How it is secured; nothing without TLS.
+    pub tls: Option<TlsFacts>,
     /// How the peer introduced itself, if it has.
     pub introduction: Option<Arc<Introduction>>,
 }
@@ -157,6 +160,7 @@ impl Peer {
             out_bytes,
             stalls: self.stalls.load(Ordering::Relaxed),
             subscriptions: self.subscriptions(),
+            tls: self.tls().cloned(),
             introduction: self.introduction(),
         }
     }

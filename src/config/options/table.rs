@@ -22,7 +22,7 @@ const NO_JETSTREAM: &str =
 const NO_OPERATORS: &str = "accounts signed by an operator (JWT) are not built yet";
 const NO_PROFILES: &str = "profiles are taken with perf, not over HTTP";
 const NO_PROXIES: &str = "trusted proxies are not built yet";
-const NO_TLS: &str = "TLS is not built yet; put a TLS proxy in front, or use nats-server";
+const NO_STAPLING: &str = "what authorities say about certificates is not looked up (OCSP)";
 const ONLY_NATS: &str = "clients speak the NATS protocol over TCP only in this version";
 const NO_OTHER_SERVERS: &str = "this version runs on one node and connects to no other servers";
 
@@ -209,6 +209,14 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
                 limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
             );
         }),
+    option("max_connections_per_ip", Kind::Integer, "0")
+        .document(
+            "Connections at a time from one address, or from one IPv6 network of 64 bits; 0 is \
+             without a limit.",
+        )
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| set(&mut o.max_connections_per_ip, optional_limit(e, I32, p))),
     option("max_subscriptions", Kind::Integer, "0")
         .document("Subscriptions of one connection; 0 is without a limit.")
         .aliases(&["max_subs"])
@@ -364,7 +372,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("TLS for clients.")
         .children(super::tls::about)
         .section(Section::Tls)
-        .missing(NO_TLS)
         .live()
         .store(|o, e, p| {
             o.tls = super::tls::tls(e, super::tls::Listener::Clients, p);
@@ -372,7 +379,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("allow_non_tls", Kind::Boolean, "false")
         .document("Take clients without TLS as well, when TLS is configured.")
         .section(Section::Tls)
-        .missing(NO_TLS)
+        .live()
         .store(|o, e, p| set(&mut o.allow_non_tls, boolean(e, p))),
     // Monitoring
     option("http", Kind::Address, "")
@@ -397,7 +404,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Address to serve monitoring on over HTTPS, with the certificates of tls.")
         .example("127.0.0.1:8223")
         .section(Section::Monitoring)
-        .missing(NO_TLS)
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.https_port = monitoring_port(address.port);
@@ -411,7 +417,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         )
         .flags(&["ms", "https_port"], "<port>")
         .section(Section::Monitoring)
-        .missing(NO_TLS)
         .store(|o, e, p| set(&mut o.monitoring.https_port, feature_port(e, p))),
     option("http_base_path", Kind::Text, "")
         .document("Path before those of all monitoring pages.")
@@ -535,13 +540,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .missing(NO_OPERATORS),
     absent("ocsp", "Show clients that the certificate is not revoked.")
         .example("false")
-        .missing(NO_TLS),
+        .missing(NO_STAPLING),
     absent(
         "ocsp_cache",
         "Keep what authorities said about certificates.",
     )
     .example("false")
-    .missing(NO_TLS),
+    .missing(NO_STAPLING),
     absent(
         "proxy_protocol",
         "Take the client address from a PROXY protocol header.",

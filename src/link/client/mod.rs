@@ -19,6 +19,7 @@ use crate::broker::closed::{ClosedConnection, REMEMBERED_SUBSCRIPTIONS, Subscrip
 use crate::broker::deliver::Matches;
 use crate::broker::events::Event;
 use crate::broker::peer::Peer;
+use crate::broker::rate::Rates;
 use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
 use crate::link::context::{ClientContext, ClientSettings};
 use crate::proto::encode;
@@ -44,6 +45,7 @@ pub struct Client {
     options: ConnectOptions,
     sids: Sids,
     matches: Matches,
+    rates: Rates,
     /// Whether CONNECT has been accepted.
     connected: bool,
     /// Whether nothing but CONNECT may come.
@@ -96,6 +98,7 @@ impl Client {
             options: ConnectOptions::default(),
             sids: Sids::default(),
             matches: Matches::default(),
+            rates: Rates::default(),
             connected: false,
             awaits_connect,
             first_pong_sent: false,
@@ -295,6 +298,8 @@ impl Link for Client {
         let served = self.serve_all(turn, input, &mut received);
         turn.deliveries.end_run();
         let Received { messages, bytes } = received;
+        turn.messages = messages;
+        turn.pause = self.rates.take(messages, bytes, turn.now);
         self.peer.count_received(messages, bytes, turn.now);
         self.account.received.add(received.messages, received.bytes);
         self.context
@@ -334,7 +339,7 @@ impl Link for Client {
     }
 
     fn not_introduced(&mut self) {
-        self.log_error("authentication timeout");
+        self.log_debug("Authentication Timeout");
         self.peer
             .send(&encode::error(&ProtocolError::AuthenticationTimeout));
     }

@@ -1,6 +1,5 @@
 //! A server as a process of its own: log, pid file, ports file, signals and exit code.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{self, Loaded, Options};
@@ -104,10 +103,18 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
     } else {
         options.host.clone()
     };
-    tracing::info!(
-        "Listening for client connections on {host}:{}",
-        address.port()
-    );
+    let mut urls = Vec::new();
+    if options.listens_on_tcp {
+        let port = address.port();
+        tracing::info!("Listening for client connections on {host}:{port}");
+        let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+        urls = listener_urls(scheme, address);
+    }
+    if let Some(socket) = &options.unix_socket {
+        let path = socket.path.display();
+        tracing::info!("Listening for client connections on unix:{path}");
+        urls.push(format!("unix://{path}"));
+    }
     if options.tls.is_some() && !options.allow_non_tls {
         tracing::info!("TLS required for client connections");
     }
@@ -115,21 +122,17 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
-    let scheme = if options.tls.is_some() { "tls" } else { "nats" };
-    PortsFile::write(directory, &ports(scheme, address)).map(Some)
+    let ports = Ports {
+        nats: urls,
+        ..Ports::default()
+    };
+    PortsFile::write(directory, &ports).map(Some)
 }
 
 /// What in the listener's TLS deserves a word in the log.
 fn warn(tls: Option<&ClientTls>) {
     for warning in tls.map(ClientTls::warnings).unwrap_or_default() {
         tracing::warn!("{warning}");
-    }
-}
-
-fn ports(scheme: &str, clients: SocketAddr) -> Ports {
-    Ports {
-        nats: listener_urls(scheme, clients),
-        ..Ports::default()
     }
 }
 
@@ -220,6 +223,8 @@ impl Process {
             ("server_name", old.server_name != options.server_name),
             ("host", old.host != options.host),
             ("port", old.port != options.port),
+            ("listen", old.listens_on_tcp != options.listens_on_tcp),
+            ("unix_socket", old.unix_socket != options.unix_socket),
             (
                 "ports_file_dir",
                 old.ports_file_dir != options.ports_file_dir,

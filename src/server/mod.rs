@@ -5,10 +5,12 @@ mod listener;
 mod newcomer;
 mod secure;
 pub mod settings;
+mod unix;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::Broker;
+use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::proto::info::Info;
@@ -50,6 +53,10 @@ pub struct ServerOptions {
     pub host: String,
     /// Port to listen on; 0 for any free one.
     pub port: u16,
+    /// Whether to listen on TCP at all.
+    pub listens_on_tcp: bool,
+    /// Unix socket to listen on.
+    pub unix_socket: Option<UnixSocket>,
     /// Host and port that clients are told instead.
     pub advertise: Option<(String, u16)>,
     /// What clients may do at most.
@@ -80,6 +87,13 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The Unix socket cannot be listened on.
+    ListenUnix {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// No key could be made.
     Identity(String),
     /// The system has no thread for handshakes to give.
@@ -93,6 +107,14 @@ impl fmt::Display for StartError {
                 let cause = crate::process::os_error_text(source);
                 let cause = format!("listen tcp {address}: bind: {cause}");
                 write!(formatter, "Error listening on port: {address}, {cause:?}")
+            }
+            Self::ListenUnix { path, source } => {
+                let (path, cause) = (path.display(), crate::process::os_error_text(source));
+                let cause = format!("listen unix {path}: bind: {cause}");
+                write!(
+                    formatter,
+                    "Error listening on unix socket: {path}, {cause:?}"
+                )
             }
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
@@ -145,13 +167,9 @@ impl Server {
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
-        let listener = Listener::bind(&options.host, options.port)
-            .await
-            .map_err(|source| StartError::Listen {
-                address: format!("{}:{}", options.host, options.port),
-                source,
-            })?;
-        let address = listener.address();
+        let listeners = bind(&options).await?;
+        let address = listeners.iter().find_map(Listener::address);
+        let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::new(&options.system_account));
         let ServerOptions {
@@ -191,14 +209,14 @@ impl Server {
             }),
         };
         server.replace_tls(tls).map_err(StartError::Handshakes)?;
-        server
-            .inner
-            .listeners
-            .spawn(listener.accept(Arc::clone(&server.inner)));
+        for listener in listeners {
+            let inner = &server.inner;
+            inner.listeners.spawn(listener.accept(Arc::clone(inner)));
+        }
         Ok(server)
     }
 
-    /// The address that clients connect to, with the real port.
+    /// The address that clients connect to, with the real port; port 0 if it listens on a Unix socket only.
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.inner.address
@@ -321,6 +339,27 @@ impl Inner {
     fn become_lame_duck(&self) -> bool {
         !self.is_lame_duck.swap(true, Ordering::AcqRel)
     }
+}
+
+/// Listens on all that is asked for, or on nothing.
+async fn bind(options: &ServerOptions) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    if options.listens_on_tcp {
+        let (host, port) = (&options.host, options.port);
+        let listener = Listener::bind(host, port).await;
+        listeners.push(listener.map_err(|source| StartError::Listen {
+            address: format!("{host}:{port}"),
+            source,
+        })?);
+    }
+    if let Some(socket) = &options.unix_socket {
+        let listener = Listener::bind_unix(socket);
+        listeners.push(listener.map_err(|source| StartError::ListenUnix {
+            path: socket.path.clone(),
+            source,
+        })?);
+    }
+    Ok(listeners)
 }
 
 /// What clients are told, less what concerns one of them alone.

@@ -143,6 +143,7 @@ impl Bench {
             ip: String::new(),
             nonce: String::new(),
             label: format!("cid:{id}"),
+            unix_user: None,
         };
         let handle = Box::new(RecorderHandle(Arc::clone(&wire)));
         let peer = Arc::new(Peer::new(

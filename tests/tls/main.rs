@@ -7,6 +7,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod fragments;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod handshakes;

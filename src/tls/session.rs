@@ -129,9 +129,11 @@ impl Session {
         self.refuse_failed()?;
         // All whole records were taken in when they came: nothing plain comes out, and nothing is done with.
         while let (0, Ok(true)) = self.step(partial, &mut |_| {}, out) {}
-        match self.connection.process_tls_records(partial).state? {
-            ConnectionState::WriteTraffic(traffic) => Ok(traffic),
-            _ => Err(Error::HandshakeNotComplete),
+        let state = self.connection.process_tls_records(partial).state?;
+        if let ConnectionState::WriteTraffic(traffic) = state {
+            Ok(traffic)
+        } else {
+            Err(Error::HandshakeNotComplete)
         }
     }
 

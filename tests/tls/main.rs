@@ -23,6 +23,8 @@ mod reload;
 #[cfg(test)]
 mod renewal;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod support;

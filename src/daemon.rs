@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
 use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
+use crate::server::account_settings::account_settings;
 use crate::server::settings::{client_settings, client_tls, timeouts};
 use crate::server::{ClientTls, Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
@@ -207,6 +208,8 @@ impl Process {
         self.server
             .replace_tls(tls)
             .map_err(|error| error.to_string())?;
+        self.server
+            .configure_accounts(&account_settings(&options))?;
         self.server.replace_settings(settings, timeouts);
         self.log_options = log_options;
         self.options = options;

@@ -12,7 +12,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 /// Capacity of a segment in bytes: what one read can bring, so that one turn fills about one segment.
-pub const SEGMENT_BYTES: usize = 64 * 1024;
+pub const SEGMENT_BYTES: usize = 256 * 1024;
 
 /// Capacity of a segment at first when the pool has none; it doubles up to [`SEGMENT_BYTES`]. A peer
 /// that gets a line now and then must not cost a whole segment.
@@ -22,8 +22,11 @@ const FIRST_SEGMENT_BYTES: usize = 1024;
 /// can be shared: below it the copy is cheaper than the bookkeeping.
 pub const SHARE_BYTES: usize = 16 * 1024;
 
+/// Capacity from which on a segment is worth keeping.
+const LEAST_POOLED_BYTES: usize = 32 * 1024;
+
 /// Segments that one thread keeps for later use: 2 MiB.
-const POOLED_SEGMENTS: usize = 32;
+const POOLED_SEGMENTS: usize = 8;
 
 /// Most slices offered to one system call.
 pub const MAX_SLICES: usize = 64;
@@ -196,9 +199,9 @@ pub fn take_segment(length: usize) -> Vec<u8> {
     Vec::with_capacity(length.max(FIRST_SEGMENT_BYTES))
 }
 
-/// Keeps a segment of full size for later, drops any other.
+/// Keeps a big segment for later, drops any other.
 pub fn recycle(mut segment: Vec<u8>) {
-    if segment.capacity() != SEGMENT_BYTES {
+    if !(LEAST_POOLED_BYTES..=SEGMENT_BYTES).contains(&segment.capacity()) {
         return;
     }
     segment.clear();

@@ -81,9 +81,13 @@ impl Server {
     /// A client that has introduced itself and sent `lines`.
     pub(crate) fn connect(&mut self, lines: &[u8]) -> Party {
         let broker = &self.context.broker;
+        #[expect(clippy::disallowed_methods, reason = "a connection begins now")]
+        let began = (std::time::SystemTime::UNIX_EPOCH, Instant::now());
         let facts = Facts {
             id: broker.next_id(),
             ip: String::new(),
+            port: 0,
+            began,
             nonce: String::new(),
             label: String::new(),
             unix_user: None,
@@ -113,6 +117,7 @@ impl Server {
             deliveries: &mut self.deliveries,
             peer: &party.peer,
             now: Instant::now(),
+            messages: 0,
             introduced: false,
             ponged: false,
             pause: None,

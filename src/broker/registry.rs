@@ -1,13 +1,17 @@
 //! The accounts and connections of one server.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::account::{Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use super::addresses::Addresses;
+use super::closed::ClosedConnections;
+use super::events::{Event, Observer};
+use super::mappings::{MappingRules, Mappings};
 use super::peer::Peer;
+use super::sharing::{OwnServer, Sharers, SharingRules};
 use super::stats::ServerStats;
 
 /// Everything that the connections of a server share.
@@ -19,9 +23,25 @@ pub struct Broker {
     system: Arc<Account>,
     next_id: AtomicU64,
     client_count: AtomicUsize,
+    observer: OnceLock<Box<dyn Observer>>,
+    /// Connections that ended last.
+    pub closed: ClosedConnections,
     addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+}
+
+/// What is to hold in an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// The account's name.
+    pub name: String,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+    /// Its mapped subjects.
+    pub mappings: Vec<MappingRules>,
+    /// What it offers to other accounts and takes from them.
+    pub sharing: SharingRules,
 }
 
 /// How many connections there are, a new one included.
@@ -59,6 +79,8 @@ impl Broker {
             system,
             next_id: AtomicU64::new(FIRST_CONNECTION),
             client_count: AtomicUsize::new(0),
+            observer: OnceLock::new(),
+            closed: ClosedConnections::default(),
             addresses: Addresses::default(),
             stats: ServerStats::default(),
         }
@@ -84,6 +106,62 @@ impl Broker {
         }
         let entry = self.accounts.entry(name.to_owned());
         Arc::clone(&entry.or_insert_with(|| Arc::new(Account::new(name))))
+    }
+
+    /// Puts settings of accounts in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure(
+        &self,
+        settings: &[AccountSettings],
+        server: &Arc<OwnServer>,
+    ) -> Result<(), String> {
+        let mut prepared = Vec::new();
+        let mut sharers = Sharers::new(server);
+        for settings in settings {
+            let name = &settings.name;
+            let mappings = Mappings::new(&settings.mappings, &server.cluster)
+                .map_err(|error| format!("account {name:?}: {error}"))?;
+            let limits = settings.limits;
+            let account = self.account(name);
+            sharers.add(name, Arc::clone(&account), &settings.sharing);
+            prepared.push((account, AccountRules { limits, mappings }));
+        }
+        let imports = sharers.imports()?;
+        for (account, rules) in prepared {
+            account.replace_rules(rules);
+        }
+        for (account, imports) in imports {
+            account.replace_imports(imports);
+        }
+        Ok(())
+    }
+
+    /// The account of that name, if there is one.
+    #[must_use]
+    pub fn known_account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get(name).map(|account| Arc::clone(&account))
+    }
+
+    /// All accounts, in no order.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.iter();
+        accounts.map(|account| Arc::clone(&account)).collect()
+    }
+
+    /// Lets somebody hear of events; only the first one ever does.
+    pub fn observe(&self, observer: Box<dyn Observer>) {
+        // The first stays: an observer belongs to the server, which sets it as it starts.
+        let _ = self.observer.set(observer);
+    }
+
+    /// Tells the observer, if there is one.
+    pub fn notice(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = self.observer.get() {
+            observer.notice(event());
+        }
     }
 
     /// A number for a new connection.

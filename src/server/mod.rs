@@ -1,4 +1,6 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
+pub mod account_settings;
+mod accounts;
 mod identity;
 mod lame_duck;
 mod listener;
@@ -22,7 +24,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::rate::RateTable;
-use crate::broker::registry::Broker;
+use crate::broker::registry::{AccountSettings, Broker};
+use crate::broker::sharing::OwnServer;
 use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
@@ -69,6 +72,10 @@ pub struct ServerOptions {
     pub lame_duck_grace_period: Duration,
     /// Name of the system account.
     pub system_account: String,
+    /// What holds in accounts; an account without settings has neither limits nor mappings.
+    pub accounts: Vec<AccountSettings>,
+    /// Name of the cluster that the server belongs to; empty without one.
+    pub cluster: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
     /// TLS of the listener, if it has it.
@@ -96,6 +103,8 @@ pub enum StartError {
     },
     /// No key could be made.
     Identity(String),
+    /// The settings of accounts cannot be put in force together.
+    Accounts(String),
     /// The system has no thread for handshakes to give.
     Handshakes(io::Error),
 }
@@ -116,6 +125,7 @@ impl fmt::Display for StartError {
                     "Error listening on unix socket: {path}, {cause:?}"
                 )
             }
+            Self::Accounts(reason) => formatter.write_str(reason),
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
             }
@@ -141,6 +151,7 @@ pub struct Server {
 struct Inner {
     context: Arc<ClientContext>,
     identity: Identity,
+    own: Arc<OwnServer>,
     timeouts: RwLock<Timeouts>,
     tls: RwLock<Option<Arc<ClientTls>>>,
     /// Where handshakes are done, once there is TLS.
@@ -172,6 +183,10 @@ impl Server {
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::new(&options.system_account));
+        let own = Arc::new(accounts::own_server(&options, &info));
+        broker
+            .configure(&options.accounts, &own)
+            .map_err(StartError::Accounts)?;
         let ServerOptions {
             limits,
             authenticator,
@@ -193,6 +208,7 @@ impl Server {
             inner: Arc::new(Inner {
                 context: Arc::new(context),
                 identity,
+                own,
                 timeouts: RwLock::new(options.timeouts),
                 tls: RwLock::default(),
                 gate: OnceLock::new(),
@@ -213,6 +229,10 @@ impl Server {
             let inner = &server.inner;
             inner.listeners.spawn(listener.accept(Arc::clone(inner)));
         }
+        server
+            .inner
+            .connections
+            .spawn(accounts::forget_late_requests(Arc::clone(&server.inner)));
         Ok(server)
     }
 
@@ -248,6 +268,15 @@ impl Server {
             .timeouts
             .write()
             .unwrap_or_else(PoisonError::into_inner) = timeouts;
+    }
+
+    /// Puts other settings of accounts in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure_accounts(&self, accounts: &[AccountSettings]) -> Result<(), String> {
+        let inner = &self.inner;
+        inner.context.broker.configure(accounts, &inner.own)
     }
 
     /// Puts another TLS in force for new connections, or none. Clients whose key is not pinned any more are closed.

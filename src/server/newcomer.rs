@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -60,6 +61,10 @@ pub(super) struct Newcomer {
 
 impl Newcomer {
     /// Registers a client; also how many there are now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection begins here, and the edges read the clock"
+    )]
     pub(super) fn register(server: &Arc<Inner>, origin: Origin) -> (Self, Population) {
         let context = &server.context;
         let settings = context.settings();
@@ -69,13 +74,15 @@ impl Newcomer {
         } else {
             String::new()
         };
-        let (ip, unix_user) = match origin {
-            Origin::Address(address) => (address.ip().to_string(), None),
-            Origin::UnixUser { user, .. } => (String::new(), Some(user)),
+        let (ip, port, unix_user) = match origin {
+            Origin::Address(address) => (address.ip().to_string(), address.port(), None),
+            Origin::UnixUser { user, .. } => (String::new(), 0, Some(user)),
         };
         let facts = Facts {
             id,
             ip,
+            port,
+            began: (SystemTime::now(), Instant::now()),
             nonce,
             label: format!("{origin} - cid:{id}"),
             unix_user,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::account_settings::{account_settings, cluster_name};
 use super::{ClientTls, ClientTlsOptions, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
@@ -51,6 +52,8 @@ impl ServerOptions {
                 .system_account
                 .clone()
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
+            accounts: account_settings(options),
+            cluster: cluster_name(options).to_owned(),
             authenticator,
             tls,
             rates,

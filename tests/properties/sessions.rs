@@ -138,9 +138,13 @@ impl Bench {
             broken: false,
         };
         let wire = Arc::new(Recorder(Mutex::new(recorded)));
+        #[expect(clippy::disallowed_methods, reason = "a connection begins now")]
+        let began = (std::time::SystemTime::UNIX_EPOCH, std::time::Instant::now());
         let facts = Facts {
             id,
             ip: String::new(),
+            port: 0,
+            began,
             nonce: String::new(),
             label: format!("cid:{id}"),
             unix_user: None,
@@ -184,6 +188,7 @@ impl Bench {
             deliveries: &mut self.deliveries,
             peer: &session.peer,
             now,
+            messages: 0,
             introduced: false,
             ponged: false,
             pause: None,

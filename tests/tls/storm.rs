@@ -29,6 +29,7 @@ fn answer_time(client: &mut Plain) -> Duration {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn a_storm_of_handshakes_delays_itself_and_nobody_else() {
     let site = Site::new();
     let rest = "allow_non_tls: true";

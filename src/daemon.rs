@@ -108,10 +108,18 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
     }
     let address = server.client_address();
     let host = bracketed(&options.host);
-    tracing::info!(
-        "Listening for client connections on {host}:{}",
-        address.port()
-    );
+    let mut urls = Vec::new();
+    if options.listens_on_tcp {
+        let port = address.port();
+        tracing::info!("Listening for client connections on {host}:{port}");
+        let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+        urls = listener_urls(scheme, address);
+    }
+    if let Some(socket) = &options.unix_socket {
+        let path = socket.path.display();
+        tracing::info!("Listening for client connections on unix:{path}");
+        urls.push(format!("unix://{path}"));
+    }
     if options.tls.is_some() && !options.allow_non_tls {
         tracing::info!("TLS required for client connections");
     }
@@ -119,7 +127,15 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
-    PortsFile::write(directory, &ports(options, server)).map(Some)
+    let monitoring = |address| listener_urls(scheme(options), address);
+    let ports = Ports {
+        nats: urls,
+        monitoring: server
+            .monitoring_address()
+            .map_or_else(Vec::new, monitoring),
+        ..Ports::default()
+    };
+    PortsFile::write(directory, &ports).map(Some)
 }
 
 /// What in the listener's TLS deserves a word in the log.
@@ -144,16 +160,6 @@ fn scheme(options: &Options) -> &'static str {
         "https"
     } else {
         "http"
-    }
-}
-
-fn ports(options: &Options, server: &Server) -> Ports {
-    let scheme = if options.tls.is_some() { "tls" } else { "nats" };
-    let urls = |address| listener_urls(self::scheme(options), address);
-    Ports {
-        nats: listener_urls(scheme, server.client_address()),
-        monitoring: server.monitoring_address().map_or_else(Vec::new, urls),
-        ..Ports::default()
     }
 }
 
@@ -269,6 +275,8 @@ impl Process {
             ("server_name", old.server_name != options.server_name),
             ("host", old.host != options.host),
             ("port", old.port != options.port),
+            ("listen", old.listens_on_tcp != options.listens_on_tcp),
+            ("unix_socket", old.unix_socket != options.unix_socket),
             (
                 "http_port",
                 old.monitoring.http_port != options.monitoring.http_port,

@@ -160,7 +160,9 @@ impl ClientContext {
     pub fn greeting(&self, client: &Peer) -> Info {
         let mut info = self.info_for(client);
         info.nonce.clone_from(&client.facts().nonce);
-        info.auth_required = self.settings().authenticator.info_auth_required();
+        let authenticator = &self.settings().authenticator;
+        info.auth_required = authenticator.info_auth_required()
+            && !authenticator.knows_unix_user(client.facts().unix_user);
         info
     }
 
@@ -174,9 +176,12 @@ impl ClientContext {
         info.client_ip.clone_from(&facts.ip);
         let settings = self.settings();
         info.auth_required = settings.authenticator.is_required();
-        info.tls_required = settings.tls.required;
-        info.tls_verify = settings.tls.verify;
-        info.tls_available = settings.tls.available;
+        // Nobody listens in between the ends of a Unix socket.
+        if facts.unix_user.is_none() {
+            info.tls_required = settings.tls.required;
+            info.tls_verify = settings.tls.verify;
+            info.tls_available = settings.tls.available;
+        }
         info
     }
 }

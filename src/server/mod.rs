@@ -7,10 +7,12 @@ mod listener;
 mod newcomer;
 mod secure;
 pub mod settings;
+mod unix;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -25,6 +27,7 @@ use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
 use crate::config::Options;
+use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::{Surroundings, Timeouts};
 use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
@@ -57,6 +60,10 @@ pub struct ServerOptions {
     pub host: String,
     /// Port to listen on; 0 for any free one.
     pub port: u16,
+    /// Whether to listen on TCP at all.
+    pub listens_on_tcp: bool,
+    /// Unix socket to listen on.
+    pub unix_socket: Option<UnixSocket>,
     /// Host and port that clients are told instead.
     pub advertise: Option<(String, u16)>,
     /// What clients may do at most.
@@ -100,6 +107,13 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The Unix socket cannot be listened on.
+    ListenUnix {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// No key could be made.
     Identity(String),
     /// The settings of accounts cannot be put in force together.
@@ -115,6 +129,14 @@ impl fmt::Display for StartError {
                 let cause = crate::process::os_error_text(source);
                 let cause = format!("listen tcp {address}: bind: {cause}");
                 write!(formatter, "Error listening on port: {address}, {cause:?}")
+            }
+            Self::ListenUnix { path, source } => {
+                let (path, cause) = (path.display(), crate::process::os_error_text(source));
+                let cause = format!("listen unix {path}: bind: {cause}");
+                write!(
+                    formatter,
+                    "Error listening on unix socket: {path}, {cause:?}"
+                )
             }
             Self::Accounts(reason) => formatter.write_str(reason),
             Self::Monitor { address, source } => {
@@ -184,8 +206,9 @@ impl Server {
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
         let monitoring = monitoring_listener(&options.configuration).await?;
-        let listener = client_listener(&options).await?;
-        let address = listener.address();
+        let listeners = bind(&options).await?;
+        let address = listeners.iter().find_map(Listener::address);
+        let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::new(&options.system_account));
         let own = Arc::new(accounts::own_server(&options, &info));
@@ -240,11 +263,11 @@ impl Server {
             }),
         };
         server.replace_tls(tls).map_err(StartError::Handshakes)?;
-        server.inner.begin(listener, monitoring);
+        server.inner.begin(listeners, monitoring);
         Ok(server)
     }
 
-    /// The address that clients connect to, with the real port.
+    /// The address that clients connect to, with the real port; port 0 if it listens on a Unix socket only.
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.inner.address
@@ -380,18 +403,11 @@ impl Server {
     }
 }
 
-/// The bound listener for clients.
-async fn client_listener(options: &ServerOptions) -> Result<Listener, StartError> {
-    let bound = Listener::bind(&options.host, options.port).await;
-    bound.map_err(|source| StartError::Listen {
-        address: format!("{}:{}", options.host, options.port),
-        source,
-    })
-}
-
 impl Inner {
-    fn begin(self: &Arc<Self>, listener: Listener, monitoring: Option<HttpListener>) {
-        self.listeners.spawn(listener.accept(Arc::clone(self)));
+    fn begin(self: &Arc<Self>, listeners: Vec<Listener>, monitoring: Option<HttpListener>) {
+        for listener in listeners {
+            self.listeners.spawn(listener.accept(Arc::clone(self)));
+        }
         self.connections
             .spawn(accounts::forget_late_requests(Arc::clone(self)));
         if let Some(monitoring) = monitoring {
@@ -474,6 +490,27 @@ async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, 
         address: format!("{host}:{port}"),
         source,
     })
+}
+
+/// Listens on all that is asked for, or on nothing.
+async fn bind(options: &ServerOptions) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    if options.listens_on_tcp {
+        let (host, port) = (&options.host, options.port);
+        let listener = Listener::bind(host, port).await;
+        listeners.push(listener.map_err(|source| StartError::Listen {
+            address: format!("{host}:{port}"),
+            source,
+        })?);
+    }
+    if let Some(socket) = &options.unix_socket {
+        let listener = Listener::bind_unix(socket);
+        listeners.push(listener.map_err(|source| StartError::ListenUnix {
+            path: socket.path.clone(),
+            source,
+        })?);
+    }
+    Ok(listeners)
 }
 
 /// What clients are told, less what concerns one of them alone.

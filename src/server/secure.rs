@@ -188,7 +188,7 @@ impl From<io::Error> for Failure {
 /// What became of a socket.
 enum Outcome {
     /// It is a client's.
-    Ready(ReadHalf, WriteHalf),
+    Ready((ReadHalf, WriteHalf)),
     /// It asked for TLS when too many others did.
     Throttled(TcpStream),
 }
@@ -206,7 +206,7 @@ pub(super) async fn serve(
         outcome = establish(&newcomer, &tls, &gate, stream) => outcome,
     };
     match outcome {
-        Ok(Outcome::Ready(read, write)) => newcomer.run(read, write),
+        Ok(Outcome::Ready(halves)) => newcomer.run(halves),
         Ok(Outcome::Throttled(stream)) => {
             let (error, reason) = (
                 ProtocolError::ConnectionThrottled,
@@ -246,8 +246,7 @@ async fn establish(
         if options.allow_plain
             && first_byte(&stream, options.timeout).await != Some(TLS_HANDSHAKE_BYTE)
         {
-            let (read, write) = split_tcp(stream);
-            return Ok(Outcome::Ready(read, write));
+            return Ok(Outcome::Ready(split_tcp(stream)));
         }
     }
     if tls
@@ -273,10 +272,11 @@ async fn establish(
         peer.send(&encode::info(&info.to_json()));
     }
     let (read, write) = established.split();
-    Ok(Outcome::Ready(
-        ReadHalf::Layered(Box::new(read)),
-        WriteHalf::Layered(Box::new(write)),
-    ))
+    let (read, write) = (Box::new(read), Box::new(write));
+    Ok(Outcome::Ready((
+        ReadHalf::Layered(read),
+        WriteHalf::Layered(write),
+    )))
 }
 
 /// Keeps what was agreed upon, unless the client's key is none of those that are let in.

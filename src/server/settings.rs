@@ -1,7 +1,6 @@
 //! From the configuration to what the server's parts take.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -14,7 +13,6 @@ use crate::auth::{
 use crate::broker::account::SYSTEM_ACCOUNT;
 use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::config::Options;
-use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
 use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
@@ -22,9 +20,6 @@ use crate::conn::Timeouts;
 use crate::link::context::{ClientSettings, Limits};
 use crate::proto::display::PayloadTrace;
 use crate::tls::{CertificateFiles, PinnedCertificates, TlsOptions, TlsVersion};
-
-/// How much longer than a handshake a client with TLS may take to introduce itself (oracle).
-const AFTER_HANDSHAKE: Duration = Duration::from_secs(1);
 
 impl ServerOptions {
     /// What the configuration asks for.
@@ -44,6 +39,8 @@ impl ServerOptions {
             name: options.server_name.clone(),
             host: options.host.clone(),
             port: options.port,
+            listens_on_tcp: options.listens_on_tcp,
+            unix_socket: options.unix_socket.clone(),
             advertise: options
                 .client_advertise
                 .as_deref()
@@ -148,12 +145,7 @@ pub fn client_settings(
 /// Time limits of clients.
 #[must_use]
 pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
-    let configured = options.authorization.timeout;
-    let tls = options.tls.as_ref();
-    let default = tls.map_or(DEFAULT_AUTHENTICATION_TIMEOUT, |tls| {
-        tls.timeout_or_default() + AFTER_HANDSHAKE
-    });
-    let introduction = configured.unwrap_or(default);
+    let introduction = options.authentication_timeout();
     Timeouts {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
@@ -244,12 +236,25 @@ fn auth_rules(options: &Options) -> AuthRules {
         accounts: options.accounts.iter().map(account_rules).collect(),
         system_account: options.system_account.clone(),
         no_auth_user: options.no_auth_user.clone(),
+        unix_users: unix_users(options),
         certificate_listeners: if maps_certificates {
             vec![ConnectionType::Standard]
         } else {
             Vec::new()
         },
     }
+}
+
+/// Who the machine's users are over the Unix socket.
+fn unix_users(options: &Options) -> Vec<(u32, String)> {
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    let of_user = |user: &users::User| {
+        let name = user.identity.name().to_owned();
+        let numbers = user.unix_users.clone().into_iter();
+        numbers.map(move |number| (number, name.clone()))
+    };
+    users.flat_map(of_user).collect()
 }
 
 fn account_rules(account: &accounts::Account) -> AccountRules {

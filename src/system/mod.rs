@@ -117,6 +117,7 @@ fn connect(monitor: &Monitor) -> Arc<InternalConnection> {
         ip: String::new(),
         port: 0,
         began: clocks(),
+        unix_user: None,
         nonce: String::new(),
         label: "SYSTEM".to_owned(),
     };

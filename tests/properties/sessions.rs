@@ -147,6 +147,7 @@ impl Bench {
             began,
             nonce: String::new(),
             label: format!("cid:{id}"),
+            unix_user: None,
         };
         let handle = Box::new(RecorderHandle(Arc::clone(&wire)));
         let peer = Arc::new(Peer::new(

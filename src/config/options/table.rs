@@ -8,10 +8,11 @@ use super::read::{
     texts,
 };
 use super::row::{About, Kind, Reload, Row, Section, Support, abouts};
+use super::unix_socket::{UnixSocket, path_in_url};
 use super::{DEFAULT_PORT, LogFormat, MINIMUM_LAME_DUCK_DURATION, Options, WriteTimeout};
 use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::config::units::format_duration;
-use crate::config::value::Entry;
+use crate::config::value::{Entry, Value};
 
 /// The largest number of the options that nats-server keeps in 32 bits.
 const I32: i64 = i32::MAX as i64;
@@ -39,15 +40,22 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Port to listen on for clients; -1 lets the system choose.")
         .flags(&["p", "port"], "<port>")
         .section(Section::Server)
-        .store(|o, e, p| set(&mut o.port, port(e, DEFAULT_PORT, p))),
+        .store(|o, e, p| {
+            set(&mut o.port, port(e, DEFAULT_PORT, p));
+            o.listens_on_tcp = true;
+        }),
     option("listen", Kind::Address, "")
-        .document("Host and port in one, in place of host and port.")
+        .document("Host and port in one, in place of both; or unix:/path, in place of any port.")
         .example("0.0.0.0:4222")
         .section(Section::Server)
+        .store(store_listen),
+    option("unix_socket", Kind::Mixed, "")
+        .document("Unix socket to listen on besides: its path, or a block.")
+        .children(super::unix_socket::about)
+        .section(Section::Server)
         .store(|o, e, p| {
-            if let Some(address) = address(e, p) {
-                o.port = address.listen_port(DEFAULT_PORT);
-                o.host = host_or_any(address.host);
+            if let Some(socket) = super::unix_socket::unix_socket(e, p) {
+                o.unix_socket = Some(socket);
             }
         }),
     option("server_name", Kind::Text, "")
@@ -603,6 +611,19 @@ fn monitoring_port(written: i64) -> Option<u16> {
         0 => None,
         -1 => Some(0),
         port => u16::try_from(port).ok(),
+    }
+}
+
+fn store_listen(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    if let Value::Text(text) = &entry.node.value
+        && let Some(path) = path_in_url(text)
+    {
+        options.unix_socket = Some(UnixSocket::at(path));
+        options.listens_on_tcp = false;
+    } else if let Some(address) = address(entry, problems) {
+        options.port = address.listen_port(DEFAULT_PORT);
+        options.host = host_or_any(address.host);
+        options.listens_on_tcp = true;
     }
 }
 

@@ -64,6 +64,7 @@ impl Client {
             nkey: &options.nkey,
             signature: &options.sig,
         };
+        let unix_user = self.peer.facts().unix_user;
         let facts = ConnectionFacts {
             nonce: self.peer.facts().nonce.as_bytes(),
             certificate: self
@@ -71,7 +72,8 @@ impl Client {
                 .tls()
                 .and_then(|tls| tls.peer_certificate.as_deref()),
             connection_type: ConnectionType::Standard,
-            map_certificate: self.settings.tls.map_certificate,
+            map_certificate: self.settings.tls.map_certificate && unix_user.is_none(),
+            unix_user,
         };
         self.settings
             .authenticator

@@ -90,6 +90,7 @@ impl Server {
             began,
             nonce: String::new(),
             label: String::new(),
+            unix_user: None,
         };
         let received = Arc::new(AtomicU64::new(0));
         let wire = Box::new(Sink(Arc::clone(&received)));
@@ -128,7 +129,7 @@ impl Server {
                 source: None,
             },
         );
-        self.deliveries.flush();
+        self.deliveries.flush(Instant::now());
         matches!(served.verdict, Verdict::Continue) && served.consumed == bytes.len()
     }
 }

@@ -99,6 +99,7 @@ fn log_in(users: &[&str], certificate: &[u8]) -> Option<Result<String, Rejection
         certificate: Some(certificate),
         connection_type: ConnectionType::Standard,
         map_certificate: true,
+        unix_user: None,
     };
     match authenticator.authenticate(&Credentials::default(), &facts, now()) {
         Decision::Accept(login) => Some(Ok(login.user.expect("a user").to_string())),

@@ -68,6 +68,7 @@ fn put_in_force(mut options: Options) {
         id: 0,
         ip: String::new(),
         port: 0,
+        unix_user: None,
         began,
         nonce: String::new(),
         label: String::new(),

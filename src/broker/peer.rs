@@ -60,6 +60,8 @@ pub struct Facts {
     pub nonce: String,
     /// How logs call it at first: `address:port - cid:number`.
     pub label: String,
+    /// The number of the machine's user at the other end of a Unix socket.
+    pub unix_user: Option<u32>,
 }
 
 /// One connection as others see it.
@@ -731,6 +733,7 @@ pub(super) mod tests {
             began: (SystemTime::UNIX_EPOCH, Instant::now()),
             nonce: String::new(),
             label: format!("cid:{id}"),
+            unix_user: None,
         };
         Arc::new(Peer::new(facts, Box::new(Arc::clone(sink)), 1000))
     }

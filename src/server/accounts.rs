@@ -24,7 +24,7 @@ pub(super) async fn forget_late_requests(server: Arc<Inner>) {
         for account in server.context.broker.accounts() {
             deliveries.expire_requests(&account, now);
         }
-        deliveries.flush();
+        deliveries.flush(now);
     }
 }
 
@@ -38,6 +38,7 @@ pub(super) fn own_server(options: &ServerOptions, info: &Info) -> OwnServer {
         began: (SystemTime::now(), Instant::now()),
         nonce: String::new(),
         label: "server".to_owned(),
+        unix_user: None,
     };
     OwnServer {
         name: info.server_name.clone(),

@@ -159,6 +159,7 @@ impl Bench {
             began,
             nonce: self.nonce.to_owned(),
             label: format!("cid:{id}"),
+            unix_user: None,
         };
         let handle = Box::new(RecorderHandle(Arc::clone(&wire)));
         let peer = Arc::new(Peer::new(
@@ -222,7 +223,7 @@ impl Bench {
                 verdict @ (Verdict::Close(_) | Verdict::Verify(_)) => break verdict,
             }
         };
-        turn.deliveries.flush();
+        turn.deliveries.flush(now);
         match verdict {
             Verdict::Continue => session.tail = input,
             Verdict::Close(reason) => self.close(number, reason),

@@ -34,4 +34,6 @@ mod security;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]
+mod unix_socket;
+#[cfg(test)]
 mod unsubscribe;

@@ -12,9 +12,6 @@ use crate::conn::turn::Turn;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
 
-/// What monitoring shows as the account of somebody who was not let in (oracle).
-const NO_ACCOUNT: &str = "N/A";
-
 impl Client {
     pub(super) fn connect(&mut self, turn: &mut Turn<'_>, document: &[u8]) -> Outcome {
         if self.options.merge(document).is_err() {
@@ -67,6 +64,7 @@ impl Client {
             nkey: &options.nkey,
             signature: &options.sig,
         };
+        let unix_user = self.peer.facts().unix_user;
         let facts = ConnectionFacts {
             nonce: self.peer.facts().nonce.as_bytes(),
             certificate: self
@@ -74,7 +72,8 @@ impl Client {
                 .tls()
                 .and_then(|tls| tls.peer_certificate.as_deref()),
             connection_type: ConnectionType::Standard,
-            map_certificate: self.settings.tls.map_certificate,
+            map_certificate: self.settings.tls.map_certificate && unix_user.is_none(),
+            unix_user,
         };
         self.settings
             .authenticator
@@ -179,7 +178,7 @@ impl Client {
             ..Credentials::default()
         };
         self.log_error(&format!("authentication error - {who}: {rejection}"));
-        self.introduce(None, &NO_ACCOUNT.into());
+        self.introduce(None, &"".into());
         self.context
             .broker
             .notice(|| Event::Refused(Arc::clone(&self.peer)));

@@ -128,7 +128,7 @@ impl Server {
                 source: None,
             },
         );
-        self.deliveries.flush();
+        self.deliveries.flush(Instant::now());
         matches!(served.verdict, Verdict::Continue) && served.consumed == bytes.len()
     }
 }

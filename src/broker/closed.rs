@@ -85,7 +85,11 @@ impl ClosedConnections {
     }
 
     /// Remembers a connection.
-    pub fn add(&self, connection: ClosedConnection) {
+    pub fn add(&self, mut connection: ClosedConnection) {
+        // Nobody asks for it any more, and it is larger than all the rest.
+        if let Some(tls) = &mut connection.portrait.tls {
+            tls.peer_certificate = None;
+        }
         let limit = self.limit.load(Ordering::Relaxed);
         let mut ring = self.lock();
         if ring.len() >= limit {

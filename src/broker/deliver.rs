@@ -709,10 +709,11 @@ impl Deliveries {
         }
     }
 
-    /// Ends the turn: sends what each touched peer has pending.
-    pub fn flush(&mut self) {
+    /// Ends the turn, which began at `now`: sends what each touched peer has pending.
+    pub fn flush(&mut self, now: Instant) {
         self.end_run();
         for peer in self.dirty.drain(..) {
+            peer.note_activity(now);
             peer.flush();
         }
     }

@@ -157,6 +157,12 @@ impl Broker {
         let _ = self.observer.set(observer);
     }
 
+    /// Whether anybody hears of events.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.observer.get().is_some()
+    }
+
     /// Tells the observer, if there is one.
     pub fn notice(&self, event: impl FnOnce() -> Event) {
         if let Some(observer) = self.observer.get() {

@@ -24,7 +24,7 @@ pub(super) async fn forget_late_requests(server: Arc<Inner>) {
         for account in server.context.broker.accounts() {
             deliveries.expire_requests(&account, now);
         }
-        deliveries.flush();
+        deliveries.flush(now);
     }
 }
 

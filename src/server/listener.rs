@@ -29,10 +29,7 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        let socket = match host.parse() {
-            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await?,
-            Ok(_) | Err(_) => TcpListener::bind((host, port)).await?,
-        };
+        let socket = bind(host, port).await?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
@@ -62,6 +59,14 @@ impl Listener {
                 }
             }
         }
+    }
+}
+
+/// Listens on the port of a host.
+pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    match host.parse() {
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await,
+        Ok(_) | Err(_) => TcpListener::bind((host, port)).await,
     }
 }
 

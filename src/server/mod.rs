@@ -12,10 +12,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,9 +24,13 @@ use crate::broker::close::CloseReason;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
+use crate::config::Options;
 use crate::conn::{Surroundings, Timeouts};
+use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
+use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
+use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
 use crate::tls::{GateLimits, HandshakeGate};
 use identity::Identity;
 use listener::Listener;
@@ -71,6 +75,8 @@ pub struct ServerOptions {
     pub cluster: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
+    /// All options as they were written, which monitoring shows; it listens as they say.
+    pub configuration: Arc<Options>,
     /// TLS of the listener, if it has it.
     pub tls: Option<Arc<ClientTls>>,
     /// How much users and accounts may publish.
@@ -82,6 +88,13 @@ pub struct ServerOptions {
 pub enum StartError {
     /// The address cannot be listened on.
     Listen {
+        /// Host and port.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The address for monitoring cannot be listened on.
+    Monitor {
         /// Host and port.
         address: String,
         /// Why not.
@@ -104,6 +117,13 @@ impl fmt::Display for StartError {
                 write!(formatter, "Error listening on port: {address}, {cause:?}")
             }
             Self::Accounts(reason) => formatter.write_str(reason),
+            Self::Monitor { address, source } => {
+                let cause = crate::process::os_error_text(source);
+                write!(
+                    formatter,
+                    "can't listen to the monitor port: listen tcp {address}: bind: {cause}"
+                )
+            }
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
             }
@@ -128,6 +148,13 @@ pub struct Server {
 #[derive(Debug)]
 struct Inner {
     context: Arc<ClientContext>,
+    monitor: Arc<Monitor>,
+    monitoring_address: Option<SocketAddr>,
+    /// The services in the system account, unless there is none.
+    system: Option<SystemHandle>,
+    reload_requests: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
+    /// Cancelled when the services are to end.
+    closing_services: CancellationToken,
     identity: Identity,
     own: Arc<OwnServer>,
     timeouts: RwLock<Timeouts>,
@@ -156,12 +183,8 @@ impl Server {
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
-        let listener = Listener::bind(&options.host, options.port)
-            .await
-            .map_err(|source| StartError::Listen {
-                address: format!("{}:{}", options.host, options.port),
-                source,
-            })?;
+        let monitoring = monitoring_listener(&options.configuration).await?;
+        let listener = client_listener(&options).await?;
         let address = listener.address();
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::new(&options.system_account));
@@ -172,6 +195,7 @@ impl Server {
         let ServerOptions {
             limits,
             authenticator,
+            configuration,
             tls,
             rates,
             ..
@@ -186,9 +210,18 @@ impl Server {
             },
             info,
         );
+        let context = Arc::new(context);
+        let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
+        let closing_services = CancellationToken::new();
+        let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
             inner: Arc::new(Inner {
-                context: Arc::new(context),
+                monitor,
+                system,
+                reload_requests: Mutex::new(Some(reload_requests)),
+                closing_services,
+                monitoring_address: monitoring.as_ref().map(HttpListener::address),
+                context,
                 identity,
                 own,
                 timeouts: RwLock::new(options.timeouts),
@@ -207,14 +240,7 @@ impl Server {
             }),
         };
         server.replace_tls(tls).map_err(StartError::Handshakes)?;
-        server
-            .inner
-            .listeners
-            .spawn(listener.accept(Arc::clone(&server.inner)));
-        server
-            .inner
-            .connections
-            .spawn(accounts::forget_late_requests(Arc::clone(&server.inner)));
+        server.inner.begin(listener, monitoring);
         Ok(server)
     }
 
@@ -222,6 +248,26 @@ impl Server {
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.inner.address
+    }
+
+    /// The address that monitoring is served on over HTTP, if it is.
+    #[must_use]
+    pub fn monitoring_address(&self) -> Option<SocketAddr> {
+        self.inner.monitoring_address
+    }
+
+    /// Requests of operators to read the configuration again, each of which wants to know the outcome.
+    /// Only the first caller gets them.
+    #[must_use]
+    pub fn reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        let requests = self.inner.reload_requests.lock();
+        requests.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What monitoring knows of the server.
+    #[must_use]
+    pub fn monitor(&self) -> &Arc<Monitor> {
+        &self.inner.monitor
     }
 
     /// The server's public key.
@@ -242,9 +288,16 @@ impl Server {
         &self.inner.context
     }
 
-    /// Puts other limits, rules for coming in and time limits in force for new connections.
-    pub fn replace_settings(&self, settings: ClientSettings, timeouts: Timeouts) {
+    /// Puts other limits, rules for coming in and time limits in force for new connections, and shows
+    /// `configuration` in monitoring.
+    pub fn replace_settings(
+        &self,
+        settings: ClientSettings,
+        timeouts: Timeouts,
+        configuration: Arc<Options>,
+    ) {
         self.inner.context.replace_settings(settings);
+        self.inner.monitor.reconfigure(configuration);
         *self
             .inner
             .timeouts
@@ -303,6 +356,8 @@ impl Server {
         tracing::info!("Initiating Shutdown...");
         inner.stopping.cancel();
         inner.stop_listening().await;
+        inner.announce(Announcement::Shutdown).await;
+        inner.closing_services.cancel();
         for peer in inner.context.broker.peers() {
             peer.close(CloseReason::ServerShutdown);
         }
@@ -325,14 +380,57 @@ impl Server {
     }
 }
 
+/// The bound listener for clients.
+async fn client_listener(options: &ServerOptions) -> Result<Listener, StartError> {
+    let bound = Listener::bind(&options.host, options.port).await;
+    bound.map_err(|source| StartError::Listen {
+        address: format!("{}:{}", options.host, options.port),
+        source,
+    })
+}
+
 impl Inner {
+    fn begin(self: &Arc<Self>, listener: Listener, monitoring: Option<HttpListener>) {
+        self.listeners.spawn(listener.accept(Arc::clone(self)));
+        self.connections
+            .spawn(accounts::forget_late_requests(Arc::clone(self)));
+        if let Some(monitoring) = monitoring {
+            self.serve_monitoring(monitoring);
+        }
+    }
+
+    /// Tells those who listen to the system account that the server leaves.
+    async fn announce(&self, announcement: Announcement) {
+        if let Some(system) = &self.system {
+            system.announce(announcement).await;
+        }
+    }
+
     async fn stop_listening(&self) {
+        self.monitor.close_doors();
         self.closing_listeners.cancel();
         self.listeners.close();
         self.listeners.wait().await;
     }
 
     /// TLS and where its handshakes are done, if new clients get it.
+    /// Serves monitoring until the server ends.
+    fn serve_monitoring(self: &Arc<Self>, listener: HttpListener) {
+        let monitor = Arc::clone(&self.monitor);
+        let is_https = monitor.options().monitoring.https_port.is_some();
+        let secured = is_https.then(|| self.monitoring_security());
+        tokio::spawn(listener.serve(monitor, secured, self.stopping.clone()));
+    }
+
+    /// What handshakes of monitoring are made with, whenever one begins.
+    fn monitoring_security(self: &Arc<Self>) -> SecuredSource {
+        let server = Arc::downgrade(self);
+        Box::new(move || {
+            let (tls, gate) = server.upgrade()?.secured()?;
+            tls.for_monitoring(gate)
+        })
+    }
+
     fn secured(&self) -> Option<(Arc<ClientTls>, Arc<HandshakeGate>)> {
         let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
         Some((tls.clone()?, self.gate.get()?.clone()))
@@ -350,6 +448,32 @@ impl Inner {
     fn become_lame_duck(&self) -> bool {
         !self.is_lame_duck.swap(true, Ordering::AcqRel)
     }
+}
+
+/// Starts the services in the system account, unless there is none. Requests to reload come from them.
+fn start_services(
+    monitor: &Arc<Monitor>,
+    closing: &CancellationToken,
+) -> (Option<SystemHandle>, mpsc::Receiver<ReloadRequest>) {
+    let (reloads, reload_requests) = mpsc::channel(1);
+    let has_services = !monitor.options().no_system_account;
+    let start = || system::start(Arc::clone(monitor), reloads, closing.clone());
+    (has_services.then(start), reload_requests)
+}
+
+/// Listens for monitoring where the options ask for it.
+async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, StartError> {
+    let monitoring = &options.monitoring;
+    let Some(port) = monitoring.http_port.or(monitoring.https_port) else {
+        return Ok(None);
+    };
+    let host = monitoring_host(options);
+    let bound = listener::bind(&host, port).await;
+    let bound = bound.and_then(HttpListener::new);
+    bound.map(Some).map_err(|source| StartError::Monitor {
+        address: format!("{host}:{port}"),
+        source,
+    })
 }
 
 /// What clients are told, less what concerns one of them alone.

@@ -8,6 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::Inner;
 use crate::broker::close::CloseReason;
+use crate::broker::closed::ClosedConnection;
 use crate::broker::peer::{Facts, Peer};
 use crate::broker::registry::Population;
 use crate::conn::Connection;
@@ -116,8 +117,15 @@ impl Newcomer {
     /// Gives it up before it runs.
     pub(super) fn abandon(self, reason: CloseReason) {
         self.peer.close(reason);
-        self.server.context.broker.deregister(&self.peer);
+        self.peer.note_end(now());
+        let broker = &self.server.context.broker;
+        broker.deregister(&self.peer);
         let reason = self.peer.condition().closing.unwrap_or(reason);
+        broker.closed.add(ClosedConnection {
+            portrait: self.peer.portrait(),
+            reason,
+            subscriptions: Box::default(),
+        });
         let (id, label) = (self.peer.id(), self.peer.label());
         tracing::debug!(cid = id, "{label} - Client connection closed: {reason}");
     }
@@ -138,4 +146,12 @@ fn nonce() -> String {
         Ok(()) => data_encoding::BASE64URL_NOPAD.encode(&bytes),
         Err(_) => String::new(),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "connections begin and end here, and the edges read the clock"
+)]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -32,6 +32,7 @@ impl ServerOptions {
     /// # Errors
     /// Each rule for coming in that makes no sense or leaves a door open.
     pub fn from_config(options: &Options) -> Result<Self, Vec<String>> {
+        check_monitoring(options).map_err(|mistake| vec![mistake])?;
         let tls = client_tls(options).map_err(|reason| vec![reason])?;
         let ClientSettings {
             limits,
@@ -58,6 +59,7 @@ impl ServerOptions {
             accounts: account_settings(options),
             cluster: cluster_name(options).to_owned(),
             authenticator,
+            configuration: Arc::new(options.clone()),
             tls,
             rates,
         })
@@ -81,6 +83,7 @@ pub fn client_tls(options: &Options) -> Result<Option<Arc<ClientTls>>, String> {
         handshake_first: tls.handshake_first,
         pinned,
         connection_rate_limit: tls.connection_rate_limit,
+        serves_monitoring: options.monitoring.https_port.is_some(),
     });
     made.map(|made| Some(Arc::new(made)))
         .map_err(|error| error.to_string())
@@ -110,6 +113,19 @@ fn tls_options(tls: &Tls) -> TlsOptions {
             None | Some(ConfiguredVersion::Tls12) => TlsVersion::Tls12,
             Some(ConfiguredVersion::Tls13) => TlsVersion::Tls13,
         },
+    }
+}
+
+/// Monitoring is served over HTTP or over HTTPS, as on nats-server.
+fn check_monitoring(options: &Options) -> Result<(), String> {
+    match (options.monitoring.http_port, options.monitoring.https_port) {
+        (Some(http), Some(https)) => Err(format!(
+            "can't specify both HTTP ({http}) and HTTPs ({https}) ports"
+        )),
+        (None, Some(_)) if options.tls.is_none() => {
+            Err("TLS cert and key required for HTTPS".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

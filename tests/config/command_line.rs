@@ -380,8 +380,8 @@ const MISUSE: &[(&[&str], &str)] = &[
         "--routes: \"cluster\" is not supported by this version",
     ),
     (
-        &["-m", "8222"],
-        "-m: \"http_port\" is not supported by this version",
+        &["-profile", "6060"],
+        "-profile: \"prof_port\" is not supported by this version",
     ),
     (
         &["--tls"],

@@ -199,7 +199,7 @@ impl Bench {
                 source: None,
             },
         );
-        turn.deliveries.flush();
+        turn.deliveries.flush(turn.now);
         match served.verdict {
             Verdict::Continue => {
                 let rest = &input[served.consumed..];

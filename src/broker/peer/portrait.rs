@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Peer;
+use crate::broker::security::TlsFacts;
 
 /// How a peer introduced itself, and who it was found to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Portrait {
     pub port: u16,
     /// When it began.
     pub began: SystemTime,
-    /// When the peer sent a message or changed its interest last.
+    /// When the peer sent or was sent a message or changed its interest last.
     pub last_active: SystemTime,
     /// When it ended, if it has.
     pub ended: SystemTime,
@@ -49,6 +50,8 @@ pub struct Portrait {
     pub stalls: u64,
     /// Subscriptions that have not ended.
     pub subscriptions: usize,
+    /// How it is secured; nothing without TLS.
+    pub tls: Option<TlsFacts>,
     /// How the peer introduced itself, if it has.
     pub introduction: Option<Arc<Introduction>>,
 }
@@ -74,7 +77,7 @@ impl Peer {
         self.note_activity(now);
     }
 
-    /// Notes that the peer did something at `now`.
+    /// Notes that the peer did something or was sent something at `now`.
     pub fn note_activity(&self, now: Instant) {
         self.observed.active.store(self.age(now), Ordering::Relaxed);
     }
@@ -126,6 +129,12 @@ impl Peer {
             .saturating_sub(self.expired())
     }
 
+    /// The last round-trip time; zero before one is known.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_nanos(self.observed.round_trip.load(Ordering::Relaxed))
+    }
+
     /// The connection as monitoring shows it, at this moment.
     #[must_use]
     pub fn portrait(&self) -> Portrait {
@@ -151,6 +160,7 @@ impl Peer {
             out_bytes,
             stalls: self.stalls.load(Ordering::Relaxed),
             subscriptions: self.subscriptions(),
+            tls: self.tls().cloned(),
             introduction: self.introduction(),
         }
     }

@@ -266,4 +266,10 @@ pub struct Monitoring {
     pub https_port: Option<u16>,
     /// Path before all others, such as `/nats`.
     pub base_path: Option<String>,
+    /// User who may see it; none lets everybody, unless there is a token.
+    pub user: Option<String>,
+    /// That user's password.
+    pub password: Option<super::Secret>,
+    /// Token that may be presented instead.
+    pub token: Option<super::Secret>,
 }

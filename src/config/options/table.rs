@@ -4,7 +4,8 @@ use super::authorization::store_authorization;
 use super::mappings::mappings;
 use super::read::{
     address, boolean, choice, duration, feature_port, integer, names, optional_limit,
-    optional_path, optional_text, port, positive, set, strict_duration, text, texts,
+    optional_path, optional_secret, optional_text, port, positive, set, strict_duration, text,
+    texts,
 };
 use super::row::{About, Kind, Reload, Row, Section, Support, abouts};
 use super::{DEFAULT_PORT, LogFormat, MINIMUM_LAME_DUCK_DURATION, Options, WriteTimeout};
@@ -16,7 +17,6 @@ use crate::config::value::Entry;
 const I32: i64 = i32::MAX as i64;
 /// The largest number of the options that are kept in 32 bits here.
 const U32: i64 = u32::MAX as i64;
-const MONITORING_MISSING: &str = "monitoring over HTTP is not built yet";
 const NO_JETSTREAM: &str =
     "storing messages (JetStream) is not built yet; start without it, or use nats-server";
 const NO_OPERATORS: &str = "accounts signed by an operator (JWT) are not built yet";
@@ -385,7 +385,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Address to serve monitoring on over HTTP.")
         .example("127.0.0.1:8222")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.http_port = monitoring_port(address.port);
@@ -399,13 +398,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["monitor_port"])
         .flags(&["m", "http_port"], "<port>")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| set(&mut o.monitoring.http_port, feature_port(e, p))),
     option("https", Kind::Address, "")
         .document("Address to serve monitoring on over HTTPS, with the certificates of tls.")
         .example("127.0.0.1:8223")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.https_port = monitoring_port(address.port);
@@ -419,14 +416,27 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         )
         .flags(&["ms", "https_port"], "<port>")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| set(&mut o.monitoring.https_port, feature_port(e, p))),
     option("http_base_path", Kind::Text, "")
         .document("Path before those of all monitoring pages.")
         .example("/nats")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| set(&mut o.monitoring.base_path, optional_text(e, p))),
+    option("http_user", Kind::Text, "")
+        .document("User who may see monitoring; without http_user and http_token everybody may.")
+        .example("operator")
+        .section(Section::Monitoring)
+        .store(|o, e, p| set(&mut o.monitoring.user, optional_text(e, p))),
+    option("http_password", Kind::Secret, "")
+        .document("Password of http_user.")
+        .example("change-me")
+        .section(Section::Monitoring)
+        .store(|o, e, p| set(&mut o.monitoring.password, optional_secret(e, p))),
+    option("http_token", Kind::Secret, "")
+        .document("Token that may be presented in place of http_user and http_password.")
+        .example("change-me")
+        .section(Section::Monitoring)
+        .store(|o, e, p| set(&mut o.monitoring.token, optional_secret(e, p))),
     // Cluster
     option("cluster", Kind::Block, "")
         .document("Links to the other servers of a cluster.")

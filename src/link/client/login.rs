@@ -12,9 +12,6 @@ use crate::conn::turn::Turn;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
 
-/// What monitoring shows as the account of somebody who was not let in (oracle).
-const NO_ACCOUNT: &str = "N/A";
-
 impl Client {
     pub(super) fn connect(&mut self, turn: &mut Turn<'_>, document: &[u8]) -> Outcome {
         if self.options.merge(document).is_err() {
@@ -180,7 +177,7 @@ impl Client {
             ..Credentials::default()
         };
         self.log_error(&format!("authentication error - {who}: {rejection}"));
-        self.introduce(None, &NO_ACCOUNT.into());
+        self.introduce(None, &"".into());
         self.context
             .broker
             .notice(|| Event::Refused(Arc::clone(&self.peer)));

@@ -94,11 +94,15 @@ impl Client {
             trace,
             ..Publication::new(message, turn.peer, turn.now)
         };
+        let is_asked = message.reply.is_some()
+            && message.subject.first() == Some(&b'$')
+            && self.ask_server(turn, message);
         let (deliveries, matches) = (&mut *turn.deliveries, &mut self.matches);
         if publication.gathered {
             deliveries.publish(&self.account, matches, &publication);
         } else if deliveries.publish_now(&self.account, matches, &publication) == 0
             && answers_no_responders
+            && !is_asked
         {
             deliveries.answer_no_responders(&self.account, turn.peer, message);
         }

@@ -2,6 +2,7 @@
 
 mod login;
 mod messages;
+mod questions;
 pub mod redact;
 mod report;
 mod sids;
@@ -342,19 +343,7 @@ impl Link for Client {
     }
 
     fn overflowed(&self, slow: &Arc<Peer>) {
-        let broker = &self.context.broker;
-        broker.stats.slow_consumers.add(1);
-        if let Some(introduction) = slow.introduction() {
-            broker.account(&introduction.account).slow_consumers.add(1);
-        }
-        let reason = CloseReason::SlowConsumerPendingBytes;
-        broker.notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
-        tracing::info!(
-            cid = slow.id(),
-            "{} - Slow Consumer Detected: MaxPending of {} Exceeded",
-            slow.label(),
-            slow.max_pending()
-        );
+        self.context.report_overflow(slow);
     }
 
     fn read_failed(&mut self, error: &io::Error) -> CloseReason {

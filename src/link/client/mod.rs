@@ -113,6 +113,8 @@ impl Client {
         }
     }
 
+    /// Apart, since it would cost registers where each message comes by.
+    #[inline(never)]
     fn parse_limits(&self) -> ParseLimits {
         let limits = &self.settings.limits;
         ParseLimits {
@@ -151,8 +153,7 @@ impl Client {
                 if let Err(stop) = self.skip_connect(turn) {
                     return Served::whole(consumed, stop.into());
                 }
-                limits = self.parse_limits();
-                repeats = self.repeats(traces);
+                (limits, repeats) = (self.parse_limits(), self.repeats(traces));
             }
             if let Some((message, length)) = quick::publish(rest, &limits) {
                 consumed += length;

@@ -8,6 +8,7 @@ use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
 use crate::monitor::monitoring_host;
 use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
+use crate::server::account_settings::account_settings;
 use crate::server::settings::{client_settings, client_tls, timeouts};
 use crate::server::{ClientTls, Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
@@ -248,6 +249,8 @@ impl Process {
         self.server
             .replace_tls(tls)
             .map_err(|error| error.to_string())?;
+        self.server
+            .configure_accounts(&account_settings(&options))?;
         let configuration = std::sync::Arc::new(options.clone());
         self.server
             .replace_settings(settings, timeouts, configuration);

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::account::{Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use super::addresses::Addresses;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
+use super::mappings::{MappingRules, Mappings};
 use super::peer::Peer;
+use super::sharing::{OwnServer, Sharers, SharingRules};
 use super::stats::ServerStats;
 
 /// Everything that the connections of a server share.
@@ -27,6 +29,19 @@ pub struct Broker {
     addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+}
+
+/// What is to hold in an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// The account's name.
+    pub name: String,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+    /// Its mapped subjects.
+    pub mappings: Vec<MappingRules>,
+    /// What it offers to other accounts and takes from them.
+    pub sharing: SharingRules,
 }
 
 /// How many connections there are, a new one included.
@@ -91,6 +106,36 @@ impl Broker {
         }
         let entry = self.accounts.entry(name.to_owned());
         Arc::clone(&entry.or_insert_with(|| Arc::new(Account::new(name))))
+    }
+
+    /// Puts settings of accounts in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure(
+        &self,
+        settings: &[AccountSettings],
+        server: &Arc<OwnServer>,
+    ) -> Result<(), String> {
+        let mut prepared = Vec::new();
+        let mut sharers = Sharers::new(server);
+        for settings in settings {
+            let name = &settings.name;
+            let mappings = Mappings::new(&settings.mappings, &server.cluster)
+                .map_err(|error| format!("account {name:?}: {error}"))?;
+            let limits = settings.limits;
+            let account = self.account(name);
+            sharers.add(name, Arc::clone(&account), &settings.sharing);
+            prepared.push((account, AccountRules { limits, mappings }));
+        }
+        let imports = sharers.imports()?;
+        for (account, rules) in prepared {
+            account.replace_rules(rules);
+        }
+        for (account, imports) in imports {
+            account.replace_imports(imports);
+        }
+        Ok(())
     }
 
     /// The account of that name, if there is one.

@@ -13,3 +13,4 @@ pub mod info;
 pub mod op;
 pub mod parse;
 pub mod quick;
+pub mod request_info;

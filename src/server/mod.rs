@@ -1,4 +1,6 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
+pub mod account_settings;
+mod accounts;
 mod identity;
 mod lame_duck;
 mod listener;
@@ -19,12 +21,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
+use crate::broker::peer::Facts;
 use crate::broker::rate::RateTable;
-use crate::broker::registry::Broker;
+use crate::broker::registry::{AccountSettings, Broker};
+use crate::broker::sharing::OwnServer;
 use crate::config::Options;
 use crate::conn::{Surroundings, Timeouts};
 use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
+use crate::link::internal::InternalConnection;
 use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
 use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
@@ -66,6 +71,10 @@ pub struct ServerOptions {
     pub lame_duck_grace_period: Duration,
     /// Name of the system account.
     pub system_account: String,
+    /// What holds in accounts; an account without settings has neither limits nor mappings.
+    pub accounts: Vec<AccountSettings>,
+    /// Name of the cluster that the server belongs to; empty without one.
+    pub cluster: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
     /// All options as they were written, which monitoring shows; it listens as they say.
@@ -95,6 +104,8 @@ pub enum StartError {
     },
     /// No key could be made.
     Identity(String),
+    /// The settings of accounts cannot be put in force together.
+    Accounts(String),
     /// The system has no thread for handshakes to give.
     Handshakes(io::Error),
 }
@@ -114,6 +125,7 @@ impl fmt::Display for StartError {
                     "can't listen to the monitor port: listen tcp {address}: bind: {cause}"
                 )
             }
+            Self::Accounts(reason) => formatter.write_str(reason),
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
             }
@@ -146,6 +158,7 @@ struct Inner {
     /// Cancelled when the services are to end.
     closing_services: CancellationToken,
     identity: Identity,
+    own: Arc<OwnServer>,
     timeouts: RwLock<Timeouts>,
     tls: RwLock<Option<Arc<ClientTls>>>,
     /// Where handshakes are done, once there is TLS.
@@ -173,15 +186,14 @@ impl Server {
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
         let monitoring = monitoring_listener(&options.configuration).await?;
-        let listener = Listener::bind(&options.host, options.port)
-            .await
-            .map_err(|source| StartError::Listen {
-                address: format!("{}:{}", options.host, options.port),
-                source,
-            })?;
+        let listener = client_listener(&options).await?;
         let address = listener.address();
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(Broker::new(&options.system_account));
+        let own = Arc::new(accounts::own_server(&options, &info));
+        broker
+            .configure(&options.accounts, &own)
+            .map_err(StartError::Accounts)?;
         let ServerOptions {
             limits,
             authenticator,
@@ -213,6 +225,7 @@ impl Server {
                 monitoring_address: monitoring.as_ref().map(HttpListener::address),
                 context,
                 identity,
+                own,
                 timeouts: RwLock::new(options.timeouts),
                 tls: RwLock::default(),
                 gate: OnceLock::new(),
@@ -236,6 +249,10 @@ impl Server {
         if let Some(monitoring) = monitoring {
             server.inner.serve_monitoring(monitoring);
         }
+        server
+            .inner
+            .connections
+            .spawn(accounts::forget_late_requests(Arc::clone(&server.inner)));
         Ok(server)
     }
 
@@ -257,6 +274,23 @@ impl Server {
     pub fn reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
         let requests = self.inner.reload_requests.lock();
         requests.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A connection within the process, with every right in the account of that name. It is counted nowhere.
+    #[must_use]
+    pub fn connect_within(&self, account: &str) -> InternalConnection {
+        let context = &self.inner.context;
+        let account = context.broker.account(account);
+        let id = context.broker.next_id();
+        let facts = Facts {
+            id,
+            ip: String::new(),
+            port: 0,
+            began: newcomer::clocks(),
+            nonce: String::new(),
+            label: format!("internal - cid:{id}"),
+        };
+        InternalConnection::new(Arc::clone(context), account, facts)
     }
 
     /// What monitoring knows of the server.
@@ -298,6 +332,15 @@ impl Server {
             .timeouts
             .write()
             .unwrap_or_else(PoisonError::into_inner) = timeouts;
+    }
+
+    /// Puts other settings of accounts in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure_accounts(&self, accounts: &[AccountSettings]) -> Result<(), String> {
+        let inner = &self.inner;
+        inner.context.broker.configure(accounts, &inner.own)
     }
 
     /// Puts another TLS in force for new connections, or none. Clients whose key is not pinned any more are closed.
@@ -416,6 +459,16 @@ impl Inner {
     fn become_lame_duck(&self) -> bool {
         !self.is_lame_duck.swap(true, Ordering::AcqRel)
     }
+}
+
+/// Listens for clients.
+async fn client_listener(options: &ServerOptions) -> Result<Listener, StartError> {
+    let ServerOptions { host, port, .. } = options;
+    let bound = Listener::bind(host, *port).await;
+    bound.map_err(|source| StartError::Listen {
+        address: format!("{host}:{port}"),
+        source,
+    })
 }
 
 /// Starts the services in the system account, unless there is none. Requests to reload come from them.

@@ -45,7 +45,7 @@ impl Newcomer {
             id,
             ip: ip.to_string(),
             port,
-            began: (SystemTime::now(), now()),
+            began: clocks(),
             nonce,
             label: format!("{endpoint} - cid:{id}"),
         };
@@ -113,7 +113,7 @@ impl Newcomer {
     /// Gives it up before it runs.
     pub(super) fn abandon(self, reason: CloseReason) {
         self.peer.close(reason);
-        self.peer.note_end(now());
+        self.peer.note_end(clocks().1);
         let broker = &self.server.context.broker;
         broker.deregister(&self.peer);
         let reason = self.peer.condition().closing.unwrap_or(reason);
@@ -148,6 +148,6 @@ fn nonce() -> String {
     clippy::disallowed_methods,
     reason = "connections begin and end here, and the edges read the clock"
 )]
-fn now() -> Instant {
-    Instant::now()
+pub(super) fn clocks() -> (SystemTime, Instant) {
+    (SystemTime::now(), Instant::now())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::account_settings::{account_settings, cluster_name};
 use super::{ClientTls, ClientTlsOptions, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
@@ -55,6 +56,8 @@ impl ServerOptions {
                 .system_account
                 .clone()
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
+            accounts: account_settings(options),
+            cluster: cluster_name(options).to_owned(),
             authenticator,
             configuration: Arc::new(options.clone()),
             tls,

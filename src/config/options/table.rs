@@ -364,7 +364,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["maps"])
         .children(super::mappings::about)
         .section(Section::Authorization)
-        .missing("mapping subjects is not built yet")
         .live()
         .store(|o, e, p| set(&mut o.mappings, mappings(e, p))),
     // TLS

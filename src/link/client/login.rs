@@ -41,10 +41,7 @@ impl Client {
         let decision = self.decide(turn);
         self.awaits_connect = false;
         match decision {
-            Decision::Accept(login) => {
-                self.bind(&login);
-                Ok(())
-            }
+            Decision::Accept(login) => self.bind(turn, &login),
             Decision::Reject(rejection) => Err(self.deny(turn, rejection)),
             Decision::NeedsBlocking(_) => Err(self.deny(turn, Rejection::NoCredentials)),
         }
@@ -96,20 +93,28 @@ impl Client {
             return Err(self.deny(turn, Rejection::NoCredentials));
         }
         self.awaits_connect = false;
-        self.bind(&login);
+        self.bind(turn, &login)?;
         self.check_options(turn)?;
         self.confirm(turn);
         Ok(())
     }
 
     /// Takes over the account, the permissions and what else CONNECT decided.
-    fn bind(&mut self, login: &Login) {
+    fn bind(&mut self, turn: &mut Turn<'_>, login: &Login) -> Outcome {
         let account = self.context.broker.account(&login.account);
+        let limits = account.rules().limits;
         if self.connected {
             self.account.connections.subtract(1);
         }
-        account.connections.add(1);
-        self.connected = true;
+        self.connected = account.connections.add_up_to(limits.max_connections);
+        if !self.connected {
+            let error = ProtocolError::MaximumAccountConnections;
+            self.log_error(&error.text());
+            self.refuse(turn, &error);
+            let reason = CloseReason::MaximumAccountConnectionsExceeded;
+            return Err(Stop::Close(reason));
+        }
+        self.account_limits = limits;
         if !Arc::ptr_eq(&self.account, &account) {
             self.account = account;
             self.matches.clear();
@@ -127,6 +132,7 @@ impl Client {
         self.context
             .broker
             .notice(|| Event::Connected(Arc::clone(&self.peer)));
+        Ok(())
     }
 
     /// Lets monitoring know who the client is or says it is.

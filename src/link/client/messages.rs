@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Client;
 use crate::broker::deliver::Publication;
+use crate::broker::mappings::Mapped;
 use crate::broker::subscription::Subscription;
 use crate::conn::turn::{Input, Turn};
 use crate::proto::error::ProtocolError;
@@ -30,6 +31,40 @@ impl Client {
         if self.options.pedantic && !subject::is_valid_subject(message.subject) {
             self.refuse(turn, &ProtocolError::InvalidPublishSubject);
         }
+        if self.account.maps() {
+            self.publish_mapped(turn, message, input);
+        } else {
+            self.publish_unmapped(turn, message, input);
+        }
+    }
+
+    /// Publishes where the account's mappings say. What follows judges and names that subject alone
+    /// (oracle); a message whose turn it is to be lost has none.
+    fn publish_mapped(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
+        let mut subject = std::mem::take(&mut self.mapped);
+        subject.clear();
+        let random = turn.deliveries.random();
+        let rules = self.account.rules();
+        match rules.mappings.apply(message.subject, random, &mut subject) {
+            Mapped::Same => self.publish_unmapped(turn, message, input),
+            Mapped::Other | Mapped::Lost => {
+                let [from, to] = [message.subject, &subject].map(lossy);
+                self.trace(|| format!("<<- [MAPPING {from} -> {to}]"));
+                let subject = &*subject;
+                self.publish_unmapped(
+                    turn,
+                    &Publish {
+                        subject,
+                        ..*message
+                    },
+                    input,
+                );
+            }
+        }
+        self.mapped = subject;
+    }
+
+    fn publish_unmapped(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
         if !self.may_publish(turn, message.subject)
             || is_reserved(message.subject, &RESERVED_SUBJECTS)
         {
@@ -51,13 +86,11 @@ impl Client {
         let trace = traces.then_some(self.settings.limits.trace);
         let answers_no_responders = self.options.no_responders && message.reply.is_some();
         let publication = Publication {
-            message,
             source: input.source,
-            from: turn.peer,
             drop_when_gated: self.settings.limits.no_fast_producer_stall,
             gathered: !self.options.verbose && !answers_no_responders && trace.is_none(),
             trace,
-            now: turn.now,
+            ..Publication::new(message, turn.peer, turn.now)
         };
         let is_asked = message.reply.is_some()
             && message.subject.first() == Some(&b'$')
@@ -139,7 +172,11 @@ impl Client {
             return Some(ProtocolError::TooManySubjectTokens(filter.to_vec()));
         }
         let count = self.sids.len().saturating_sub(self.peer.expired());
-        if limits.max_subscriptions.is_some_and(|most| count >= most) {
+        let most = [
+            limits.max_subscriptions,
+            self.account_limits.max_subscriptions,
+        ];
+        if most.into_iter().flatten().any(|most| count >= most) {
             return Some(ProtocolError::MaximumSubscriptions);
         }
         None

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
-use crate::broker::account::Account;
+use crate::broker::account::{Account, AccountLimits};
 use crate::broker::close::CloseReason;
 use crate::broker::closed::{ClosedConnection, REMEMBERED_SUBSCRIPTIONS, SubscriptionPortrait};
 use crate::broker::deliver::Matches;
@@ -41,10 +41,14 @@ pub struct Client {
     settings: Arc<ClientSettings>,
     peer: Arc<Peer>,
     account: Arc<Account>,
+    /// Those of the account when the client was bound to it.
+    account_limits: AccountLimits,
     permissions: Option<Arc<Permissions>>,
     options: ConnectOptions,
     sids: Sids,
     matches: Matches,
+    /// The subject that the last message was mapped to.
+    mapped: Vec<u8>,
     rates: Rates,
     /// Whether CONNECT has been accepted.
     connected: bool,
@@ -94,10 +98,12 @@ impl Client {
             settings,
             peer,
             account,
+            account_limits: AccountLimits::default(),
             permissions: None,
             options: ConnectOptions::default(),
             sids: Sids::default(),
             matches: Matches::default(),
+            mapped: Vec::new(),
             rates: Rates::default(),
             connected: false,
             awaits_connect,
@@ -111,9 +117,18 @@ impl Client {
         let limits = &self.settings.limits;
         ParseLimits {
             max_control_line: limits.max_control_line,
-            max_payload: limits.max_payload.unwrap_or(usize::MAX),
+            max_payload: self.max_payload().unwrap_or(usize::MAX),
             headers: limits.headers && self.options.headers,
         }
+    }
+
+    /// The lower one of the server's and the account's limit.
+    fn max_payload(&self) -> Option<usize> {
+        let limits = [
+            self.settings.limits.max_payload,
+            self.account_limits.max_payload,
+        ];
+        limits.into_iter().flatten().min()
     }
 
     /// Serves operations from the front of `input` until it is used up or something ends the turn.
@@ -136,6 +151,7 @@ impl Client {
                 if let Err(stop) = self.skip_connect(turn) {
                     return Served::whole(consumed, stop.into());
                 }
+                limits = self.parse_limits();
                 repeats = self.repeats(traces);
             }
             if let Some((message, length)) = quick::publish(rest, &limits) {
@@ -192,7 +208,7 @@ impl Client {
     /// Whether nothing has to be decided or said about a message on the subject of the message before.
     fn repeats(&self, traces: bool) -> bool {
         let answers = self.options.verbose || self.options.pedantic;
-        !answers && !traces && !self.peer.tracks_responses()
+        !answers && !traces && !self.peer.tracks_responses() && !self.account.maps()
     }
 
     fn serve_op(
@@ -236,6 +252,7 @@ impl Client {
                 // Even where the server is a lame duck already (oracle).
                 info.ldm = false;
                 self.account.name().clone_into(&mut info.remote_account);
+                info.max_payload = told(self.max_payload());
                 info.acc_is_sys = Arc::ptr_eq(&self.account, self.context.broker.system_account());
                 turn.deliveries
                     .send(turn.peer, &encode::info(&info.to_json()));
@@ -281,6 +298,11 @@ impl Client {
         }
         subscriptions.len()
     }
+}
+
+/// A limit of payloads as INFO tells it: -1 is none.
+fn told(limit: Option<usize>) -> i64 {
+    limit.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX))
 }
 
 impl From<Stop> for Verdict {
@@ -365,6 +387,7 @@ impl Link for Client {
         self.log_debug("Client Ping Timer");
         if !std::mem::take(&mut self.published_since_idle) {
             self.matches.clear();
+            self.mapped = Vec::new();
         }
     }
 

@@ -193,18 +193,10 @@ impl InternalConnection {
         Ok(self.deliver(account, &publish, now))
     }
 
-    fn deliver(&self, account: &Account, message: &Publish<'_>, now: Instant) -> usize {
+    fn deliver(&self, account: &Arc<Account>, message: &Publish<'_>, now: Instant) -> usize {
         let (delivered, overflows) = with_scratch(|scratch| {
             let deliveries = &mut scratch.deliveries;
-            let publication = Publication {
-                message,
-                source: None,
-                from: &self.peer,
-                drop_when_gated: false,
-                gathered: false,
-                now,
-                trace: None,
-            };
+            let publication = Publication::new(message, &self.peer, now);
             let mut matches = Matches::default();
             let delivered = deliveries.publish_now(account, &mut matches, &publication);
             deliveries.flush(now);

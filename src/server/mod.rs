@@ -242,17 +242,13 @@ impl Server {
             }),
         };
         server.replace_tls(tls).map_err(StartError::Handshakes)?;
-        server
-            .inner
-            .listeners
-            .spawn(listener.accept(Arc::clone(&server.inner)));
+        let inner = &server.inner;
+        inner.listeners.spawn(listener.accept(Arc::clone(inner)));
         if let Some(monitoring) = monitoring {
-            server.inner.serve_monitoring(monitoring);
+            inner.serve_monitoring(monitoring);
         }
-        server
-            .inner
-            .connections
-            .spawn(accounts::forget_late_requests(Arc::clone(&server.inner)));
+        let forget = accounts::forget_late_requests(Arc::clone(inner));
+        inner.connections.spawn(forget);
         Ok(server)
     }
 

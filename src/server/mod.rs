@@ -118,6 +118,7 @@ impl fmt::Display for StartError {
                 let cause = format!("listen tcp {address}: bind: {cause}");
                 write!(formatter, "Error listening on port: {address}, {cause:?}")
             }
+            Self::Accounts(reason) => formatter.write_str(reason),
             Self::Monitor { address, source } => {
                 let cause = crate::process::os_error_text(source);
                 write!(
@@ -125,7 +126,6 @@ impl fmt::Display for StartError {
                     "can't listen to the monitor port: listen tcp {address}: bind: {cause}"
                 )
             }
-            Self::Accounts(reason) => formatter.write_str(reason),
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
             }
@@ -242,13 +242,7 @@ impl Server {
             }),
         };
         server.replace_tls(tls).map_err(StartError::Handshakes)?;
-        let inner = &server.inner;
-        inner.listeners.spawn(listener.accept(Arc::clone(inner)));
-        if let Some(monitoring) = monitoring {
-            inner.serve_monitoring(monitoring);
-        }
-        let forget = accounts::forget_late_requests(Arc::clone(inner));
-        inner.connections.spawn(forget);
+        server.inner.begin(listener, monitoring);
         Ok(server)
     }
 
@@ -405,7 +399,25 @@ impl Server {
     }
 }
 
+/// The bound listener for clients.
+async fn client_listener(options: &ServerOptions) -> Result<Listener, StartError> {
+    let bound = Listener::bind(&options.host, options.port).await;
+    bound.map_err(|source| StartError::Listen {
+        address: format!("{}:{}", options.host, options.port),
+        source,
+    })
+}
+
 impl Inner {
+    fn begin(self: &Arc<Self>, listener: Listener, monitoring: Option<HttpListener>) {
+        self.listeners.spawn(listener.accept(Arc::clone(self)));
+        self.connections
+            .spawn(accounts::forget_late_requests(Arc::clone(self)));
+        if let Some(monitoring) = monitoring {
+            self.serve_monitoring(monitoring);
+        }
+    }
+
     /// Tells those who listen to the system account that the server leaves.
     async fn announce(&self, announcement: Announcement) {
         if let Some(system) = &self.system {
@@ -455,16 +467,6 @@ impl Inner {
     fn become_lame_duck(&self) -> bool {
         !self.is_lame_duck.swap(true, Ordering::AcqRel)
     }
-}
-
-/// Listens for clients.
-async fn client_listener(options: &ServerOptions) -> Result<Listener, StartError> {
-    let ServerOptions { host, port, .. } = options;
-    let bound = Listener::bind(host, *port).await;
-    bound.map_err(|source| StartError::Listen {
-        address: format!("{host}:{port}"),
-        source,
-    })
 }
 
 /// Starts the services in the system account, unless there is none. Requests to reload come from them.

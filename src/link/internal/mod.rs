@@ -15,7 +15,7 @@ use pipe::{Pipe, PipeWire};
 
 use crate::broker::account::Account;
 use crate::broker::close::CloseReason;
-use crate::broker::deliver::{Matches, Publication};
+use crate::broker::deliver::Publication;
 use crate::broker::peer::{Facts, Peer};
 use crate::broker::subscription::Subscription;
 use crate::conn::turn::with_scratch;
@@ -197,8 +197,7 @@ impl InternalConnection {
         let (delivered, overflows) = with_scratch(|scratch| {
             let deliveries = &mut scratch.deliveries;
             let publication = Publication::new(message, &self.peer, now);
-            let mut matches = Matches::default();
-            let delivered = deliveries.publish_now(account, &mut matches, &publication);
+            let delivered = deliveries.publish_uncached(account, &publication);
             deliveries.flush(now);
             // Nobody waits here for slow receivers: what is published is little.
             drop(deliveries.take_stall());

@@ -354,23 +354,29 @@ impl Monitor {
         if !query.subscriptions && !query.subscriptions_detail {
             return lists;
         }
-        let mut accounts = HashSet::new();
+        let mut accounts: HashMap<Arc<str>, HashSet<u64>> = HashMap::new();
         for connection in connections {
             match connection {
                 Shown::Open(peer) => {
                     lists.insert(peer.id(), Vec::new());
-                    accounts.insert(connection.account());
+                    let members = accounts.entry(connection.account()).or_default();
+                    members.insert(peer.id());
                 }
                 Shown::Closed(closed) => {
                     lists.insert(closed.portrait.id, closed.subscriptions.to_vec());
                 }
             }
         }
-        let known = |name: &Arc<str>| self.broker().known_account(name);
-        for account in accounts.iter().filter_map(known) {
+        for (name, members) in &accounts {
+            let Some(account) = self.broker().known_account(name) else {
+                continue;
+            };
             account.interest().for_each(|subscription| {
-                if let Some(list) = lists.get_mut(&subscription.peer().id())
+                // Imports put interest of their clients into other accounts.
+                let id = subscription.peer().id();
+                if members.contains(&id)
                     && !subscription.is_closed()
+                    && let Some(list) = lists.get_mut(&id)
                 {
                     list.push((&**subscription).into());
                 }

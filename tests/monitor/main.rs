@@ -17,6 +17,8 @@ mod cli;
 #[cfg(test)]
 mod compared;
 #[cfg(test)]
+mod embedded;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod pages;

@@ -97,8 +97,11 @@ impl Peer {
 
     fn age(&self, now: Instant) -> u64 {
         let (_, began) = self.facts.began;
-        let age = now.saturating_duration_since(began).as_nanos();
-        u64::try_from(age).unwrap_or(u64::MAX)
+        let age = now.saturating_duration_since(began);
+        // Good for 584 years, and much shorter than what 128 bits take.
+        age.as_secs()
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(age.subsec_nanos().into())
     }
 
     /// Takes over how the peer introduced itself and who it is.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::{Client, MODERN, QUIET, now};
+use super::client::{Client, MODERN, QUIET, eventually, now};
 use super::midge::Process;
 
 const LOGIN: &str = "authorization { user: alice, password: s3cret, timeout: 1 }";
@@ -328,7 +328,7 @@ fn secrets_do_not_reach_the_log() {
     }
     let mut last = Client::introduced(server.address, GOOD);
     last.publish("the.end", b"");
-    super::client::eventually("the log of the last client", || {
+    eventually("the log of the last client", || {
         server.log().iter().any(|line| line.contains("the.end"))
     });
     let leak = server
@@ -425,7 +425,7 @@ accounts {
         r#"CONNECT {"verbose":false,"user":"c","pass":"hush-c"}"#,
     );
     last.publish("the.end", b"");
-    super::client::eventually("the log of the last client", || {
+    eventually("the log of the last client", || {
         server.log().iter().any(|line| line.contains("the.end"))
     });
     let leak = server.log().into_iter().find(|line| line.contains("hush"));
@@ -458,5 +458,24 @@ fn mistakes_in_a_configuration_show_no_secret() {
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(!output.status.success(), "{wrong} is taken");
         assert!(!said.contains("hush"), "{wrong}: {said}");
+    }
+}
+
+/// Questions to the server wait in a queue of some thousand places.
+#[test]
+fn questions_to_the_server_have_a_limit() {
+    let server = Process::start("max_payload: 1MB");
+    let subject = "$SYS.REQ.ACCOUNT.PING.CONNZ";
+    for (blanks, answered) in [(0, true), (4094, true), (4095, false), (1_000_000, false)] {
+        let mut client = Client::introduced(server.address, MODERN);
+        client.send("SUB answers 1\r\n");
+        let body = format!("{}{{}}", " ".repeat(blanks));
+        client.send(format!(
+            "PUB {subject} answers {}\r\n{body}\r\n",
+            body.len()
+        ));
+        let line = client.line();
+        let refused = line.starts_with("HMSG answers 1 ");
+        assert_eq!(refused, !answered, "{blanks}: {line}");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::client::{Client, MODERN, QUIET, eventually, now};
-use super::midge::Process;
+use super::midge::{Embedded, Process};
 
 const LOGIN: &str = "authorization { user: alice, password: s3cret, timeout: 1 }";
 const GOOD: &str = r#"CONNECT {"verbose":false,"user":"alice","pass":"s3cret"}"#;
@@ -478,4 +478,25 @@ fn questions_to_the_server_have_a_limit() {
         let refused = line.starts_with("HMSG answers 1 ");
         assert_eq!(refused, !answered, "{blanks}: {line}");
     }
+}
+
+/// Some thousand connections that ended are remembered with what they wanted.
+#[test]
+fn what_a_connection_wanted_is_remembered_within_a_limit() {
+    let server = Embedded::start("");
+    let mut client = server.connect();
+    client.send(format!("{QUIET}\r\n"));
+    for number in 0..64 {
+        client.send(format!("SUB {number}.{} {number}\r\n", "x".repeat(4000)));
+    }
+    client.send("SUB short s\r\n");
+    client.ping();
+    drop(client);
+    eventually("the end of the connection", || {
+        !server.broker().closed.list().is_empty()
+    });
+    let closed = server.broker().closed.list();
+    let remembered = &closed[0].subscriptions;
+    let bytes: usize = remembered.iter().map(|one| one.filter.len()).sum();
+    assert!(bytes <= 4096 && !remembered.is_empty(), "{bytes} bytes");
 }

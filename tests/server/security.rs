@@ -500,3 +500,25 @@ fn what_a_connection_wanted_is_remembered_within_a_limit() {
     let bytes: usize = remembered.iter().map(|one| one.filter.len()).sum();
     assert!(bytes <= 4096 && !remembered.is_empty(), "{bytes} bytes");
 }
+
+/// Who may be nobody in particular depends on which account rules the server, and that one stays.
+#[test]
+fn another_system_account_needs_a_restart() {
+    let accounts =
+        "accounts { A { users: [{user: a, password: a}] }, B { users: [{user: b, password: b}] } }";
+    let server = Process::start(&format!("{accounts}\nsystem_account: A"));
+    let reloaded = format!("{accounts}\nsystem_account: B\nno_auth_user: a");
+    server.configure(&reloaded);
+    server.signal(rustix::process::Signal::HUP);
+    let refused = "config reload not supported for system_account";
+    eventually("the refusal", || {
+        server.log().iter().any(|line| line.contains(refused))
+    });
+    let mut nobody = server.connect();
+    nobody.send("PING\r\n");
+    let answer = String::from_utf8(nobody.rest().unwrap()).unwrap();
+    assert!(
+        answer.ends_with("-ERR 'Authorization Violation'\r\n"),
+        "{answer}"
+    );
+}

@@ -46,7 +46,8 @@ mod tests {
     }
 
     replays! {
-        client_parser connection connect_options configuration subjects routing redact
+        client_parser connection login connect_options configuration certificate_names subjects
+        transforms routing redact
     }
 
     #[test]

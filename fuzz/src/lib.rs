@@ -22,8 +22,12 @@ mod sessions;
 )]
 mod wire;
 
+mod certificates;
+mod configuration;
+mod login;
 mod parser;
 mod steps;
+mod transforms;
 
 use midge::link::client::redact;
 use midge::link::context::Limits;
@@ -144,9 +148,24 @@ pub fn redact(bytes: &[u8]) {
     assert!(options == shown, "{redacted}");
 }
 
-/// Configurations.
+/// Connections that must log in: who gets in, what they may do, what they cost before.
+pub fn login(bytes: &[u8]) {
+    login::check(bytes);
+}
+
+/// Certificates and the users that their names belong to.
+pub fn certificate_names(bytes: &[u8]) {
+    certificates::check(bytes);
+}
+
+/// Configurations: every mistake has its place, and what is accepted can be put in force.
 pub fn configuration(bytes: &[u8]) {
-    midge::config::fuzz(bytes);
+    configuration::check(bytes);
+}
+
+/// Mapped subjects: what comes out is a subject, and there is a way back where there must be one.
+pub fn transforms(bytes: &[u8]) {
+    transforms::check(bytes);
 }
 
 /// A filter and a subject, each line of the input one of them: matching is what the definition says.

@@ -219,6 +219,19 @@ impl Broker {
         self.peers.get(&id).map(|peer| Arc::clone(&peer))
     }
 
+    /// Calls `visit` for each connection, in no order. No connection can come or go meanwhile.
+    pub fn for_each_peer(&self, mut visit: impl FnMut(&Peer)) {
+        for peer in &self.peers {
+            visit(&peer);
+        }
+    }
+
+    /// The numbers of all connections, in no order.
+    #[must_use]
+    pub fn peer_ids(&self) -> Vec<u64> {
+        self.peers.iter().map(|peer| *peer.key()).collect()
+    }
+
     /// All connections, in no order.
     #[must_use]
     pub fn peers(&self) -> Vec<Arc<Peer>> {

@@ -62,25 +62,31 @@ pub fn load_unsupported(
     )
 }
 
-/// Takes any bytes for a configuration and does everything that is done to one, for fuzzing: it must
-/// return for all of them. Files are not opened, and variables have no values.
-pub fn fuzz(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let parsed = parse::parse_text(&text, "fuzz", &|_| None);
-    digest::digest(&parsed.table);
-    for everything_supported in [false, true] {
-        let mut problems = Problems {
-            everything_supported,
-            ..Problems::default()
-        };
-        let mut options = Options::default();
-        read_table(OPTIONS, &mut options, &parsed.table, &mut problems);
-        validate(&options, &parsed.table, &mut problems);
-        problems
-            .errors
-            .iter()
-            .for_each(|mistake| drop(mistake.to_string()));
+/// Makes a configuration of a text alone, as [`load`] makes it of a file: it cannot include files, and
+/// variables have no values but its own. `file` is the name shown in mistakes. With
+/// `everything_supported` it is [`load_unsupported`].
+///
+/// # Errors
+/// Every mistake, as [`load`].
+pub fn load_text(
+    text: &str,
+    file: &str,
+    everything_supported: bool,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let parsed = parse::parse_text(text, file, &|_| None);
+    if !parsed.structure_intact {
+        return Err(parsed.mistakes);
     }
+    let problems = Problems {
+        errors: parsed.mistakes,
+        everything_supported,
+        ..Problems::default()
+    };
+    let options = Options {
+        config_digest: Some(digest::digest(&parsed.table)),
+        ..Options::default()
+    };
+    assemble(&parsed.table, options, problems)
 }
 
 fn load_with(
@@ -90,14 +96,23 @@ fn load_with(
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let (mut tree, digest) = read_file(layers, environment, &mut problems)?;
     layers::overlay(&mut tree, layers, environment, &mut problems);
-    let mut options = Options {
+    let options = Options {
         config_file: layers.config_file.clone(),
         config_digest: digest,
         layers: layers.clone(),
         ..Options::default()
     };
-    read_table(OPTIONS, &mut options, &tree, &mut problems);
-    validate(&options, &tree, &mut problems);
+    assemble(&tree, options, problems)
+}
+
+/// Reads the options of a tree over `options`.
+fn assemble(
+    tree: &Table,
+    mut options: Options,
+    mut problems: Problems,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    read_table(OPTIONS, &mut options, tree, &mut problems);
+    validate(&options, tree, &mut problems);
     if problems.errors.is_empty() {
         let warnings = problems.warnings;
         return Ok(Loaded { options, warnings });

@@ -101,6 +101,7 @@ pub(crate) struct Bench {
     context: Arc<ClientContext>,
     deliveries: Deliveries,
     sessions: Vec<Session>,
+    nonce: &'static str,
 }
 
 impl Bench {
@@ -110,11 +111,21 @@ impl Bench {
     }
 
     pub(crate) fn new(seed: u64, limits: Limits) -> Self {
+        Self::with_rules(seed, limits, &AuthRules::default(), "")
+    }
+
+    /// Clients must log in by these rules; each is asked to sign this nonce.
+    pub(crate) fn with_rules(
+        seed: u64,
+        limits: Limits,
+        rules: &AuthRules,
+        nonce: &'static str,
+    ) -> Self {
         let info = Info {
             headers: true,
             ..Info::default()
         };
-        let authenticator = Authenticator::new(&AuthRules::default(), &[0; 32]).unwrap();
+        let authenticator = Authenticator::new(rules, &[0; 32]).unwrap();
         let settings = ClientSettings {
             limits,
             authenticator,
@@ -126,6 +137,7 @@ impl Bench {
             context: Arc::new(context),
             deliveries: Deliveries::new(seed),
             sessions: Vec::new(),
+            nonce,
         }
     }
 
@@ -145,7 +157,7 @@ impl Bench {
             ip: String::new(),
             port: 0,
             began,
-            nonce: String::new(),
+            nonce: self.nonce.to_owned(),
             label: format!("cid:{id}"),
             unix_user: None,
         };
@@ -181,7 +193,7 @@ impl Bench {
         if session.closed.is_some() {
             return session.closed;
         }
-        let input = [&std::mem::take(&mut session.tail)[..], bytes].concat();
+        let mut input = [&std::mem::take(&mut session.tail)[..], bytes].concat();
         #[expect(clippy::disallowed_methods, reason = "a turn wants to know the time")]
         let now = std::time::Instant::now();
         let mut turn = Turn {
@@ -193,28 +205,39 @@ impl Bench {
             ponged: false,
             pause: None,
         };
-        let served = session.client.serve(
-            &mut turn,
-            Input {
-                bytes: &input,
-                source: None,
-            },
-        );
-        turn.deliveries.flush(turn.now);
-        match served.verdict {
-            Verdict::Continue => {
-                let rest = &input[served.consumed..];
-                session.tail = rest[..served.kept].to_vec();
+        let verdict = loop {
+            let served = session.client.serve(
+                &mut turn,
+                Input {
+                    bytes: &input,
+                    source: None,
+                },
+            );
+            let rest = &input[served.consumed..];
+            input = rest[..served.kept].to_vec();
+            let Verdict::Verify(check) = served.verdict else {
+                break served.verdict;
+            };
+            match session.client.verified(&mut turn, check.run(now)) {
+                Verdict::Continue => {}
+                verdict @ (Verdict::Close(_) | Verdict::Verify(_)) => break verdict,
             }
+        };
+        turn.deliveries.flush(now);
+        match verdict {
+            Verdict::Continue => session.tail = input,
             Verdict::Close(reason) => self.close(number, reason),
-            Verdict::Verify(_) => panic!("nobody has a password here"),
+            Verdict::Verify(_) => panic!("a password was checked twice"),
         }
         self.sessions[number].closed
     }
 
-    /// The connection ends.
+    /// The connection ends, unless it has.
     pub(crate) fn close(&mut self, number: usize, reason: CloseReason) {
         let session = &mut self.sessions[number];
+        if session.closed.is_some() {
+            return;
+        }
         session.peer.close(reason);
         while session.client.release() {}
         session.client.closed(reason);
@@ -232,6 +255,12 @@ impl Bench {
     /// The client's socket breaks.
     pub(crate) fn break_wire(&self, number: usize) {
         self.sessions[number].wire.0.lock().unwrap().broken = true;
+    }
+
+    /// Bytes that are kept because they may be the beginning of an operation.
+    #[allow(dead_code, reason = "the fuzz targets ask for it")]
+    pub(crate) fn tail(&self, number: usize) -> usize {
+        self.sessions[number].tail.len()
     }
 
     /// What was sent to a client since this was asked last.

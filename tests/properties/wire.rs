@@ -23,7 +23,8 @@ pub(crate) fn read_frames(bytes: &[u8]) -> Vec<Message> {
     messages
 }
 
-fn read_frame(bytes: &[u8]) -> (Message, &[u8]) {
+/// Reads the message at the front, and returns what follows it.
+pub(crate) fn read_frame(bytes: &[u8]) -> (Message, &[u8]) {
     let end = memchr::memmem::find(bytes, b"\r\n").expect("a control line");
     let words: Vec<&[u8]> = bytes[..end].split(|&byte| byte == b' ').collect();
     let with_header = match words[0] {

@@ -132,6 +132,13 @@ impl Peer {
             .saturating_sub(self.expired())
     }
 
+    /// When the peer sent or was sent a message or changed its interest last.
+    #[must_use]
+    pub fn last_active(&self) -> SystemTime {
+        let active = self.observed.active.load(Ordering::Relaxed);
+        self.facts.began.0 + Duration::from_nanos(active)
+    }
+
     /// The last round-trip time; zero before one is known.
     #[must_use]
     pub fn round_trip(&self) -> Duration {

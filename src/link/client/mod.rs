@@ -28,13 +28,18 @@ use crate::proto::encode;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
 use crate::proto::op::{Op, Publish};
-use crate::proto::parse::{ParseLimits, Parsed, parse_any};
+use crate::proto::parse::{ParseError, ParseLimits, Parsed, parse_any};
 use crate::proto::quick;
 use sids::Sids;
 
 /// Subscriptions given up in one step when a connection ends, so that one with very many of them does
 /// not keep a worker thread from its other work.
 const RELEASE_STEP: usize = 1024;
+
+/// Bytes besides the arguments of CONNECT that are kept for somebody who has not logged in: the verb and
+/// its line end. The limit for control lines does not count the blanks before the arguments, of which
+/// one read may bring 64 KiB.
+const STRANGER_SLACK: usize = 16;
 
 /// One client.
 #[derive(Debug)]
@@ -177,6 +182,11 @@ impl Client {
                     op
                 }
                 Ok(Parsed::Incomplete { needed, kept }) => {
+                    if self.awaits_connect && kept > limits.max_control_line + STRANGER_SLACK {
+                        let error = ParseError::MaximumControlLine(kept);
+                        let reason = self.refuse_input(turn, error, rest);
+                        return Served::whole(consumed, Verdict::Close(reason));
+                    }
                     return Served {
                         consumed,
                         kept,

@@ -113,10 +113,11 @@ impl Server {
         reason = "stands for the layer that reads the clock"
     )]
     pub(crate) fn turn(&mut self, party: &mut Party, bytes: &[u8]) -> bool {
+        let now = Instant::now();
         let mut turn = Turn {
             deliveries: &mut self.deliveries,
             peer: &party.peer,
-            now: Instant::now(),
+            now,
             messages: 0,
             introduced: false,
             ponged: false,
@@ -129,7 +130,7 @@ impl Server {
                 source: None,
             },
         );
-        self.deliveries.flush(Instant::now());
+        self.deliveries.flush(now);
         matches!(served.verdict, Verdict::Continue) && served.consumed == bytes.len()
     }
 }

@@ -17,7 +17,7 @@ const CONNECTORS: usize = 4;
 /// connections after about two seconds, and that may cost memory.
 const SETTLING: Duration = Duration::from_secs(6);
 /// File descriptors that this process and the server need beside the connections.
-const SPARE_DESCRIPTORS: u64 = 200;
+pub(crate) const SPARE_DESCRIPTORS: u64 = 200;
 
 /// Opens `count` connections, each up to its PONG, and looks at the server's memory.
 pub(crate) fn run(trial: &Trial<'_>, count: usize) -> Outcome<Vec<Sample>> {
@@ -61,7 +61,7 @@ fn connect_all(port: u16, count: usize) -> Outcome<Vec<Connection>> {
 }
 
 /// Raises the limit of open files for this process and the servers it starts.
-fn allow_descriptors(wanted: u64) -> Outcome<()> {
+pub(crate) fn allow_descriptors(wanted: u64) -> Outcome<()> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return Ok(());

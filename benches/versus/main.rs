@@ -33,6 +33,7 @@ mod self_check;
 mod startup;
 mod subscriptions;
 mod throughput;
+mod tls_storm;
 mod wire;
 
 use std::error::Error;

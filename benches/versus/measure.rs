@@ -13,6 +13,12 @@ pub(crate) enum Measure {
     Latency99,
     /// Round-trip time that 99.9 % of the requests stay under.
     Latency999,
+    /// [`Measure::LatencyMedian`] before the disturbance begins.
+    UndisturbedMedian,
+    /// [`Measure::Latency99`] before the disturbance begins.
+    Undisturbed99,
+    /// [`Measure::Latency99`] under the disturbance divided by the one without it, same server, same run.
+    LatencyGrowth,
     /// Largest resident memory of the server process during the scenario.
     PeakMemory,
     /// Time until every subscription is confirmed.
@@ -27,6 +33,10 @@ pub(crate) enum Measure {
     ConnectRate,
     /// Processor seconds of the server for one connection.
     ConnectProcessor,
+    /// Time until every connection is opened, greeted and confirmed, however often it had to be tried.
+    ConnectTime,
+    /// Attempts to connect that failed.
+    FailedConnects,
     /// Rate under the disturbance divided by the rate without it, same server, same run.
     RateKept,
     /// Messages per second before the disturbance begins.
@@ -54,6 +64,8 @@ pub(crate) enum Unit {
     Bytes,
     /// A part of one.
     Share,
+    /// A count, or how many times more.
+    Number,
 }
 
 /// One figure of one run.
@@ -67,18 +79,23 @@ pub(crate) struct Sample {
 
 impl Measure {
     /// Every measure, in the order of the report.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Throughput,
         Self::ProcessorPerMessage,
         Self::LatencyMedian,
         Self::Latency99,
         Self::Latency999,
+        Self::UndisturbedMedian,
+        Self::Undisturbed99,
+        Self::LatencyGrowth,
         Self::UndisturbedRate,
         Self::RateKept,
         Self::ChurnRate,
         Self::InsertTime,
         Self::InsertProcessor,
         Self::ConnectRate,
+        Self::ConnectTime,
+        Self::FailedConnects,
         Self::ConnectProcessor,
         Self::MemoryEach,
         Self::ProportionalEach,
@@ -105,6 +122,9 @@ impl Measure {
             Self::LatencyMedian => "latency_p50",
             Self::Latency99 => "latency_p99",
             Self::Latency999 => "latency_p99_9",
+            Self::UndisturbedMedian => "undisturbed_p50",
+            Self::Undisturbed99 => "undisturbed_p99",
+            Self::LatencyGrowth => "latency_growth_p99",
             Self::PeakMemory => "peak_memory",
             Self::InsertTime => "insert_time",
             Self::InsertProcessor => "insert_cpu_each",
@@ -112,6 +132,8 @@ impl Measure {
             Self::ProportionalEach => "pss_each",
             Self::ConnectRate => "connect_rate",
             Self::ConnectProcessor => "connect_cpu_each",
+            Self::ConnectTime => "connect_time",
+            Self::FailedConnects => "failed_connects",
             Self::RateKept => "rate_kept",
             Self::UndisturbedRate => "undisturbed_rate",
             Self::ChurnRate => "churn_rate",
@@ -130,6 +152,9 @@ impl Measure {
             Self::LatencyMedian => "p50",
             Self::Latency99 => "p99",
             Self::Latency999 => "p99.9",
+            Self::UndisturbedMedian => "p50, undisturbed",
+            Self::Undisturbed99 => "p99, undisturbed",
+            Self::LatencyGrowth => "p99 against undisturbed",
             Self::PeakMemory => "peak memory",
             Self::InsertTime => "time to subscribe",
             Self::InsertProcessor => "server CPU per subscription",
@@ -137,6 +162,8 @@ impl Measure {
             Self::ProportionalEach => "memory each (PSS)",
             Self::ConnectRate => "connects a second",
             Self::ConnectProcessor => "server CPU per connect",
+            Self::ConnectTime => "time to connect all",
+            Self::FailedConnects => "failed connects",
             Self::RateKept => "rate kept",
             Self::UndisturbedRate => "messages a second, undisturbed",
             Self::ChurnRate => "SUB+UNSUB a second",
@@ -157,6 +184,9 @@ impl Measure {
             | Self::LatencyMedian
             | Self::Latency99
             | Self::Latency999
+            | Self::UndisturbedMedian
+            | Self::Undisturbed99
+            | Self::ConnectTime
             | Self::InsertTime
             | Self::InsertProcessor
             | Self::ConnectProcessor
@@ -168,6 +198,7 @@ impl Measure {
             | Self::IdleProportional
             | Self::BinarySize => Unit::Bytes,
             Self::RateKept => Unit::Share,
+            Self::LatencyGrowth | Self::FailedConnects => Unit::Number,
         }
     }
 }
@@ -180,6 +211,7 @@ impl Unit {
             Self::Seconds => "seconds",
             Self::Bytes => "bytes",
             Self::Share => "share",
+            Self::Number => "number",
         }
     }
 
@@ -189,7 +221,7 @@ impl Unit {
             Self::PerSecond => &[(1e6, " M/s"), (1e3, " k/s"), (1.0, " /s")],
             Self::Seconds => &[(1.0, " s"), (1e-3, " ms"), (1e-6, " µs"), (1e-9, " ns")],
             Self::Bytes => &[(1_048_576.0, " MiB"), (1024.0, " KiB"), (1.0, " B")],
-            Self::Share => &[(1.0, "")],
+            Self::Share | Self::Number => &[(1.0, "")],
         };
         let fitting = scales
             .iter()

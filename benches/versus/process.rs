@@ -55,12 +55,21 @@ impl Server {
         Ok(Self::start_timed(binary)?.0)
     }
 
+    /// As [`Server::start`], with the settings of a configuration file besides.
+    pub(crate) fn start_configured(binary: &Path, configuration: &Path) -> Outcome<Self> {
+        Ok(Self::try_start(binary, Some(configuration))?.0)
+    }
+
     /// As [`Server::start`], with the time from before the process exists to the first byte of INFO.
     pub(crate) fn start_timed(binary: &Path) -> Outcome<(Self, Duration)> {
+        Self::try_start(binary, None)
+    }
+
+    fn try_start(binary: &Path, configuration: Option<&Path>) -> Outcome<(Self, Duration)> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut server = Self::launch(binary)?;
+            let mut server = Self::launch(binary, configuration)?;
             match server.1.await_greeting(server.0) {
                 Ok(elapsed) => return Ok((server.1, elapsed)),
                 Err(failure) if attempts == START_ATTEMPTS => return Err(failure),
@@ -69,11 +78,14 @@ impl Server {
         }
     }
 
-    fn launch(binary: &Path) -> Outcome<(Instant, Self)> {
+    fn launch(binary: &Path, configuration: Option<&Path>) -> Outcome<(Instant, Self)> {
         let port = free_port()?;
         let log = NamedTempFile::new()?;
         let mut command = Command::new(binary);
         command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+        if let Some(path) = configuration {
+            command.arg("-c").arg(path);
+        }
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

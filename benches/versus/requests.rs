@@ -22,6 +22,18 @@ const RECORD_LIMIT: usize = 2_000_000;
 /// Keeps `in_flight` requests under way and records each round trip.
 pub(crate) fn run(trial: &Trial<'_>, in_flight: usize) -> Outcome<Vec<Sample>> {
     let server = Server::start(trial.binary)?;
+    with_pair(&server, in_flight, |requester| {
+        measure(&server, requester, trial)
+    })
+}
+
+/// Connects a requester with `in_flight` requests under way and a responder on a thread of its own, does `work`
+/// with them and ends them.
+pub(crate) fn with_pair<T>(
+    server: &Server,
+    in_flight: usize,
+    work: impl FnOnce(&mut Requester) -> Outcome<T>,
+) -> Outcome<T> {
     let mut responder = Connection::open(server.port())?;
     responder.round_trip(format!("SUB {SERVICE} 1\r\n").as_bytes())?;
     let responder = responder.into_stream();
@@ -32,13 +44,13 @@ pub(crate) fn run(trial: &Trial<'_>, in_flight: usize) -> Outcome<Vec<Sample>> {
     let mut requester = Requester::new(requester.into_stream(), in_flight);
     thread::scope(|scope| {
         let answering = scope.spawn(move || answer(responder));
-        let result = measure(&server, &mut requester, trial);
+        let result = work(&mut requester);
         // Ends the responder's blocking read; it fails only when the server closed before.
         drop(closing.shutdown(Shutdown::Both));
         let answered = answering.join().map_err(|_| "the responder panicked")?;
-        let samples = result.map_err(|failure| server.failure(&failure.to_string()))?;
+        let done = result.map_err(|failure| server.failure(&failure.to_string()))?;
         answered?;
-        Ok(samples)
+        Ok(done)
     })
 }
 
@@ -51,23 +63,26 @@ fn measure(server: &Server, requester: &mut Requester, trial: &Trial<'_>) -> Out
     let processor = server.processor_since(processor)?;
     times.sort_unstable();
     let count = times.len() as f64;
-    let percentile = |per_thousand: usize| {
-        let index = (times.len() * per_thousand / 1000).min(times.len().saturating_sub(1));
-        times
-            .get(index)
-            .map_or(0.0, |nanoseconds| f64::from(*nanoseconds) / 1e9)
-    };
     Ok(vec![
         Measure::Throughput.of(count / seconds),
         Measure::ProcessorPerMessage.of(processor / count),
-        Measure::LatencyMedian.of(percentile(500)),
-        Measure::Latency99.of(percentile(990)),
-        Measure::Latency999.of(percentile(999)),
+        Measure::LatencyMedian.of(percentile(&times, 500)),
+        Measure::Latency99.of(percentile(&times, 990)),
+        Measure::Latency999.of(percentile(&times, 999)),
         Measure::PeakMemory.of(server.memory()?.peak),
     ])
 }
 
-struct Requester {
+/// The time in seconds that so many of a thousand sorted `times` in nanoseconds stay under.
+pub(crate) fn percentile(times: &[u32], per_thousand: usize) -> f64 {
+    let index = (times.len() * per_thousand / 1000).min(times.len().saturating_sub(1));
+    times
+        .get(index)
+        .map_or(0.0, |nanoseconds| f64::from(*nanoseconds) / 1e9)
+}
+
+/// A connection that requests and checks that every reply is the one it waits for.
+pub(crate) struct Requester {
     stream: TcpStream,
     reader: FrameReader,
     /// When each request under way was sent, by number modulo their count.
@@ -121,11 +136,16 @@ impl Requester {
 
     /// Requests for `duration`, waits for the last reply, and returns all round-trip times in
     /// nanoseconds.
-    fn run(&mut self, duration: Duration) -> Outcome<Vec<u32>> {
+    pub(crate) fn run(&mut self, duration: Duration) -> Outcome<Vec<u32>> {
+        let start = Instant::now();
+        self.run_while(|now| now.duration_since(start) < duration)
+    }
+
+    /// The same for as long as `wanted` says, which is asked after every reply.
+    pub(crate) fn run_while(&mut self, wanted: impl Fn(Instant) -> bool) -> Outcome<Vec<u32>> {
         let mut times = Vec::with_capacity(RECORD_LIMIT);
         let mut awaited = self.next;
-        let start = Instant::now();
-        self.request(self.sent.len(), start)?;
+        self.request(self.sent.len(), Instant::now())?;
         while awaited < self.next {
             self.reader.fill(&mut self.stream)?;
             let now = Instant::now();
@@ -144,7 +164,7 @@ impl Requester {
                 replies += 1;
             }
             let room = times.len() + 2 * self.sent.len() < RECORD_LIMIT;
-            if replies > 0 && room && now.duration_since(start) < duration {
+            if replies > 0 && room && wanted(now) {
                 self.request(replies, now)?;
             }
         }

@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::limits::{Bound, Target};
 use crate::measure::{Measure, Sample};
 use crate::throughput::Shape;
-use crate::{idle, loopback, requests, startup, subscriptions, throughput};
+use crate::{idle, loopback, requests, startup, subscriptions, throughput, tls_storm};
 
 /// How big and how long everything is.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,8 @@ pub(crate) enum Work {
     Churn,
     /// So many idle connections.
     Idle(usize),
+    /// So many clients do their TLS handshakes while somebody else requests.
+    TlsStorm(usize),
     /// One of five subscribers stops reading.
     SlowSubscriber,
     /// Start, idle memory, executable.
@@ -106,6 +108,7 @@ impl Scenario {
             Work::ManySubjects => throughput::run_many_subjects(trial),
             Work::Churn => throughput::run_churn(trial),
             Work::Idle(count) => idle::run(trial, count / sizes.divisor),
+            Work::TlsStorm(count) => tls_storm::run(trial, count / sizes.divisor),
             Work::SlowSubscriber => throughput::run_slow_subscriber(trial),
             Work::Startup => startup::run(trial),
             Work::Loopback(payload) => loopback::run(sizes, payload),
@@ -332,6 +335,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "9,000 idle connections",
         work: Work::Idle(9000),
         targets: IDLE_TARGETS,
+    },
+    Scenario {
+        name: "tls-storm",
+        title: "request/reply while 2,000 clients connect with TLS",
+        work: Work::TlsStorm(2000),
+        targets: &[
+            at_most(Measure::LatencyGrowth, 5.0),
+            at_most(Measure::FailedConnects, 0.0),
+        ],
     },
     Scenario {
         name: "startup",

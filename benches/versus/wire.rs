@@ -10,7 +10,9 @@ use crate::process::address;
 /// A server that is silent for this long has lost something.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\
+/// CONNECT and a PING.
+pub(crate) const CONNECT: &[u8] =
+    b"CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\
     \"name\":\"\",\"lang\":\"raw\",\"version\":\"1.0.0\",\"protocol\":1,\"echo\":true,\
     \"headers\":true,\"no_responders\":true}\r\nPING\r\n";
 const PONG: &[u8] = b"PONG\r\n";
@@ -81,6 +83,6 @@ impl Connection {
 }
 
 /// Whether these whole lines hold the PONG; a PING or an INFO may follow it.
-fn answers_ping(lines: &[u8]) -> bool {
+pub(crate) fn answers_ping(lines: &[u8]) -> bool {
     lines.ends_with(b"\r\n") && lines.windows(PONG.len()).any(|window| window == PONG)
 }

@@ -453,8 +453,10 @@ impl Deliveries {
                 account.unsubscribe(&subscription);
             }
         }
-        for (account, subscription) in self.expired_elsewhere.drain(..) {
-            account.unsubscribe(&subscription);
+        if !self.expired_elsewhere.is_empty() {
+            for (account, subscription) in self.expired_elsewhere.drain(..) {
+                account.unsubscribe(&subscription);
+            }
         }
     }
 

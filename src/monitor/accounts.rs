@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sharing::AccountSharing;
 use super::stats::AccountTraffic;
 use super::subscriptions::InterestStats;
 use super::text::Time;
 use super::{Monitor, clocks, is_false};
-use crate::broker::account::Account;
+use crate::broker::account::{Account, GLOBAL_ACCOUNT};
 
 /// What accounts to show statistics of.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -44,6 +45,8 @@ pub(crate) struct AccountDetail {
     leafnode_connections: u64,
     client_connections: u64,
     subscriptions: u64,
+    #[serde(flatten)]
+    sharing: AccountSharing,
     name_tag: String,
     sublist_stats: InterestStats,
 }
@@ -122,16 +125,19 @@ impl Monitor {
             return Err(format!("Account {name} does not exist"));
         };
         let stats = InterestStats::of(&account);
+        let (options, system) = (self.options(), self.system_account());
+        let global = (name == GLOBAL_ACCOUNT).then_some(options.mappings.as_slice());
         Ok(AccountDetail {
             account_name: name.to_owned(),
             update_time: Time(self.configuration().loaded),
-            is_system: self.system_account().as_deref() == Some(name),
+            is_system: system.as_deref() == Some(name),
             expired: false,
             complete: true,
             jetstream_enabled: false,
             leafnode_connections: 0,
             client_connections: account.connections.get(),
             subscriptions: account.interest().len() as u64,
+            sharing: AccountSharing::of(name, &options.accounts, global, system.as_deref()),
             name_tag: name.to_owned(),
             sublist_stats: stats,
         })

@@ -46,6 +46,19 @@ pub(crate) struct ConnectionsQuery {
     pub(crate) filter_subject: String,
 }
 
+impl ConnectionsQuery {
+    /// Whether nothing but open connections is asked for, and all of them.
+    fn wants_all_open(&self) -> bool {
+        let texts = [
+            &self.account,
+            &self.user,
+            &self.mqtt_client,
+            &self.filter_subject,
+        ];
+        self.state == OPEN && self.cid == 0 && texts.iter().all(|text| text.is_empty())
+    }
+}
+
 /// State of the connections to show, as requests to the system account number them.
 pub(crate) const OPEN: u8 = 0;
 pub(crate) const CLOSED: u8 = 1;
@@ -220,23 +233,62 @@ impl Shown {
 
     /// What it is sorted by, besides reasons, which are texts.
     fn rank(&self, order: Order, now: SystemTime) -> u128 {
-        let portrait = self.portrait();
         let since = |time: SystemTime| now.duration_since(time).unwrap_or_default().as_nanos();
-        let is_open = matches!(self, Self::Open(_));
         match order {
-            Order::Number | Order::Reason => u128::from(portrait.id),
-            Order::Subscriptions => portrait.subscriptions as u128,
-            Order::Pending => portrait.pending as u128,
-            Order::MessagesTo => portrait.out_messages.into(),
-            Order::MessagesFrom => portrait.in_messages.into(),
-            Order::BytesTo => portrait.out_bytes.into(),
-            Order::BytesFrom => portrait.in_bytes.into(),
-            Order::LastActive => u128::MAX - since(portrait.last_active),
-            Order::Idle => since(portrait.last_active),
-            Order::Uptime if is_open => since(portrait.began),
-            Order::Uptime => lasted(portrait.began, portrait.ended).as_nanos(),
-            Order::Ended => u128::MAX - since(portrait.ended),
-            Order::RoundTrip => portrait.round_trip.as_nanos(),
+            Order::Number | Order::Reason => self.id().into(),
+            Order::LastActive => u128::MAX - since(self.last_active()),
+            Order::Idle => since(self.last_active()),
+            Order::Ended => match self {
+                Self::Open(_) => 0,
+                Self::Closed(closed) => u128::MAX - since(closed.portrait.ended),
+            },
+            Order::Uptime => match self {
+                Self::Open(peer) => since(peer.facts().began.0),
+                Self::Closed(closed) => {
+                    lasted(closed.portrait.began, closed.portrait.ended).as_nanos()
+                }
+            },
+            Order::Subscriptions
+            | Order::Pending
+            | Order::MessagesTo
+            | Order::MessagesFrom
+            | Order::BytesTo
+            | Order::BytesFrom
+            | Order::RoundTrip => self.figure(order),
+        }
+    }
+
+    /// The number that it is sorted by.
+    fn figure(&self, order: Order) -> u128 {
+        let both = |(messages, bytes): (u64, u64)| (u128::from(messages), u128::from(bytes));
+        let (received, sent) = match self {
+            Self::Open(peer) => (peer.traffic_in(), peer.traffic_out()),
+            Self::Closed(closed) => {
+                let portrait = &closed.portrait;
+                (
+                    (portrait.in_messages, portrait.in_bytes),
+                    (portrait.out_messages, portrait.out_bytes),
+                )
+            }
+        };
+        match (order, self) {
+            (Order::MessagesFrom, _) => both(received).0,
+            (Order::BytesFrom, _) => both(received).1,
+            (Order::MessagesTo, _) => both(sent).0,
+            (Order::BytesTo, _) => both(sent).1,
+            (Order::Subscriptions, Self::Open(peer)) => peer.subscriptions() as u128,
+            (Order::Subscriptions, Self::Closed(closed)) => closed.portrait.subscriptions as u128,
+            (Order::Pending, Self::Open(peer)) => peer.pending() as u128,
+            (Order::Pending, Self::Closed(closed)) => closed.portrait.pending as u128,
+            (_, Self::Open(peer)) => peer.round_trip().as_nanos(),
+            (_, Self::Closed(closed)) => closed.portrait.round_trip.as_nanos(),
+        }
+    }
+
+    fn last_active(&self) -> SystemTime {
+        match self {
+            Self::Open(peer) => peer.last_active(),
+            Self::Closed(closed) => closed.portrait.last_active,
         }
     }
 
@@ -279,12 +331,18 @@ impl Monitor {
             page.connections = None;
             return Ok(page);
         }
-        let (mut shown, total) = self.selected(query);
-        page.total = total;
-        sort(&mut shown, order, now);
         let number = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
-        let chosen = shown.into_iter().skip(number(page.offset));
-        let chosen: Vec<_> = chosen.take(number(limit)).collect();
+        let (offset, limit) = (number(page.offset), number(limit));
+        let chosen: Vec<Shown> = if order == Order::Number && query.wants_all_open() {
+            let ids = self.broker().peer_ids();
+            page.total = ids.len();
+            self.by_number(ids, offset, limit)
+        } else {
+            let (mut shown, total) = self.selected(query);
+            page.total = total;
+            sort(&mut shown, order, now);
+            shown.into_iter().skip(offset).take(limit).collect()
+        };
         let mut lists = self.subscription_lists(query, &chosen);
         let infos = chosen.iter().map(|connection| {
             let list = lists.remove(&connection.id()).unwrap_or_default();
@@ -294,6 +352,14 @@ impl Monitor {
         page.num_connections = infos.len();
         page.connections = Some(infos);
         Ok(page)
+    }
+
+    /// A page of the open connections in the order of their numbers. Only those on it are looked at.
+    fn by_number(&self, mut ids: Vec<u64>, offset: usize, limit: usize) -> Vec<Shown> {
+        ids.sort_unstable();
+        let page = ids.into_iter().skip(offset).take(limit);
+        page.filter_map(|id| self.broker().peer(id).map(Shown::Open))
+            .collect()
     }
 
     /// The connections that `query` means, and how many there are before users and subjects are
@@ -354,23 +420,29 @@ impl Monitor {
         if !query.subscriptions && !query.subscriptions_detail {
             return lists;
         }
-        let mut accounts = HashSet::new();
+        let mut accounts: HashMap<Arc<str>, HashSet<u64>> = HashMap::new();
         for connection in connections {
             match connection {
                 Shown::Open(peer) => {
                     lists.insert(peer.id(), Vec::new());
-                    accounts.insert(connection.account());
+                    let members = accounts.entry(connection.account()).or_default();
+                    members.insert(peer.id());
                 }
                 Shown::Closed(closed) => {
                     lists.insert(closed.portrait.id, closed.subscriptions.to_vec());
                 }
             }
         }
-        let known = |name: &Arc<str>| self.broker().known_account(name);
-        for account in accounts.iter().filter_map(known) {
+        for (name, members) in &accounts {
+            let Some(account) = self.broker().known_account(name) else {
+                continue;
+            };
             account.interest().for_each(|subscription| {
-                if let Some(list) = lists.get_mut(&subscription.peer().id())
+                // Imports put interest of their clients into other accounts.
+                let id = subscription.peer().id();
+                if members.contains(&id)
                     && !subscription.is_closed()
+                    && let Some(list) = lists.get_mut(&id)
                 {
                     list.push((&**subscription).into());
                 }

@@ -9,6 +9,7 @@ pub(crate) mod metrics;
 pub(crate) mod others;
 pub mod routes;
 pub(crate) mod server;
+mod sharing;
 pub(crate) mod stats;
 pub(crate) mod subscriptions;
 pub(crate) mod text;

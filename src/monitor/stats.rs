@@ -128,11 +128,11 @@ impl Monitor {
         let broker = self.broker();
         let from_clients = Volume::of(&broker.stats.received);
         let mut to_clients = Volume::of(&broker.stats.sent_to_closed);
-        for peer in broker.peers() {
+        broker.for_each_peer(|peer| {
             let (messages, bytes) = peer.traffic_out();
             to_clients.msgs += messages;
             to_clients.bytes += bytes;
-        }
+        });
         let (mut received, mut sent) = (from_clients, to_clients);
         for report in self.routes() {
             received.msgs += report.portrait.in_messages;

@@ -1,5 +1,6 @@
 //! How numbers and times stand in monitoring: as nats-server writes them.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
@@ -10,11 +11,45 @@ pub(crate) struct Time(pub(crate) SystemTime);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match jiff::Timestamp::try_from(self.0) {
-            Ok(time) => serializer.collect_str(&time),
-            Err(error) => Err(serde::ser::Error::custom(error)),
-        }
+        serializer.collect_str(self)
     }
+}
+
+/// Pages hold thousands of times, so this does nothing but what UTC needs.
+impl fmt::Display for Time {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(SystemTime::UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        let (year, month, day) = date(since.as_secs() / 86_400);
+        let second = since.as_secs() % 86_400;
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(
+            formatter,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+        )?;
+        let (mut fraction, mut width) = (since.subsec_nanos(), 9);
+        if fraction > 0 {
+            while fraction.is_multiple_of(10) {
+                (fraction, width) = (fraction / 10, width - 1);
+            }
+            write!(formatter, ".{fraction:0width$}")?;
+        }
+        formatter.write_str("Z")
+    }
+}
+
+/// Year, month and day of a number of days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level
+/// Date Algorithms", `civil_from_days`): years begin in March, so that the odd day is the last one.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// A number of nanoseconds.
@@ -96,6 +131,20 @@ mod tests {
             (2_000_000_000, "2s"),
         ] {
             assert_eq!(round_trip(Duration::from_nanos(nanoseconds)), text);
+        }
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        // Every day until 2100, at odd times, and leap years on the way.
+        for day in 0..47_500_u64 {
+            let length = Duration::new(
+                day * 86_400 + day * 7 % 86_400,
+                u32::try_from(day * 7_919_000 % 1_000_000_000).unwrap(),
+            );
+            let time = SystemTime::UNIX_EPOCH + length;
+            let expected = jiff::Timestamp::try_from(time).unwrap().to_string();
+            assert_eq!(Time(time).to_string(), expected);
         }
     }
 

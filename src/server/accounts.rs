@@ -1,7 +1,7 @@
 //! What a server does for its accounts: it is a peer of theirs, and cleans up behind them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::{Inner, ServerOptions};
 use crate::broker::deliver::Deliveries;
@@ -29,13 +29,12 @@ pub(super) async fn forget_late_requests(server: Arc<Inner>) {
 }
 
 /// The server as a peer of its accounts.
-#[expect(clippy::disallowed_methods, reason = "the edges read the clock")]
 pub(super) fn own_server(options: &ServerOptions, info: &Info) -> OwnServer {
     let facts = Facts {
         id: 0,
         ip: String::new(),
         port: 0,
-        began: (SystemTime::now(), Instant::now()),
+        began: super::newcomer::clocks(),
         nonce: String::new(),
         label: "server".to_owned(),
         unix_user: None,

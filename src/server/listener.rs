@@ -94,10 +94,14 @@ impl Listener {
 
 /// Listens on the port of a host.
 pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
-    match host.parse() {
-        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await,
-        Ok(_) | Err(_) => TcpListener::bind((host, port)).await,
-    }
+    let socket = match host.parse() {
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await?,
+        Ok(_) | Err(_) => TcpListener::bind((host, port)).await?,
+    };
+    // Small messages must not wait for an acknowledgement of earlier ones. On Linux the sockets of clients
+    // inherit this, which saves each of them a system call.
+    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+    Ok(socket)
 }
 
 /// Listens on all addresses of both families, which is what `0.0.0.0` means to nats-server (oracle).
@@ -121,8 +125,7 @@ fn bind_both_families(port: u16) -> io::Result<TcpListener> {
 
 /// Registers a client and lets it run: at once, or after its handshake.
 fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
-    // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
-    // socket is broken already, which the first read tells.
+    #[cfg(not(target_os = "linux"))]
     let _ = stream.set_nodelay(true);
     let (newcomer, population) = Newcomer::register(server, Origin::of(address));
     let secured = server.secured();
@@ -163,4 +166,22 @@ fn turn_away(newcomer: Newcomer, halves: (ReadHalf, WriteHalf), exceeded: &str) 
     tracing::error!(cid = id, "{label} - {exceeded}");
     let reason = CloseReason::MaximumConnectionsExceeded;
     newcomer.refuse(halves, &ProtocolError::MaximumConnections, reason);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_of_clients_do_not_delay() {
+        for host in ["127.0.0.1", "0.0.0.0"] {
+            let listener = bind(host, 0).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+            let (accepted, client) = tokio::join!(listener.accept(), client);
+            let (stream, _) = accepted.unwrap();
+            assert!(client.is_ok());
+            assert_eq!(stream.nodelay().unwrap(), cfg!(target_os = "linux"));
+        }
+    }
 }

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
+use crate::broker::peer::Facts;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
@@ -31,6 +32,7 @@ use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::{Surroundings, Timeouts};
 use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
+use crate::link::internal::InternalConnection;
 use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
 use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
@@ -285,6 +287,24 @@ impl Server {
     pub fn reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
         let requests = self.inner.reload_requests.lock();
         requests.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A connection within the process, with every right in the account of that name. It is counted nowhere.
+    #[must_use]
+    pub fn connect_within(&self, account: &str) -> InternalConnection {
+        let context = &self.inner.context;
+        let account = context.broker.account(account);
+        let id = context.broker.next_id();
+        let facts = Facts {
+            id,
+            ip: String::new(),
+            port: 0,
+            began: newcomer::clocks(),
+            nonce: String::new(),
+            unix_user: None,
+            label: format!("internal - cid:{id}"),
+        };
+        InternalConnection::new(Arc::clone(context), account, facts)
     }
 
     /// What monitoring knows of the server.

@@ -62,10 +62,6 @@ pub(super) struct Newcomer {
 
 impl Newcomer {
     /// Registers a client; also how many there are now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a connection begins here, and the edges read the clock"
-    )]
     pub(super) fn register(server: &Arc<Inner>, origin: Origin) -> (Self, Population) {
         let context = &server.context;
         let settings = context.settings();
@@ -83,7 +79,7 @@ impl Newcomer {
             id,
             ip,
             port,
-            began: (SystemTime::now(), Instant::now()),
+            began: clocks(),
             nonce,
             label: format!("{origin} - cid:{id}"),
             unix_user,
@@ -152,7 +148,7 @@ impl Newcomer {
     /// Gives it up before it runs.
     pub(super) fn abandon(self, reason: CloseReason) {
         self.peer.close(reason);
-        self.peer.note_end(now());
+        self.peer.note_end(clocks().1);
         let broker = &self.server.context.broker;
         broker.deregister(&self.peer);
         let reason = self.peer.condition().closing.unwrap_or(reason);
@@ -187,6 +183,6 @@ fn nonce() -> String {
     clippy::disallowed_methods,
     reason = "connections begin and end here, and the edges read the clock"
 )]
-fn now() -> Instant {
-    Instant::now()
+pub(super) fn clocks() -> (SystemTime, Instant) {
+    (SystemTime::now(), Instant::now())
 }

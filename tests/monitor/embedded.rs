@@ -71,7 +71,10 @@ async fn it_serves_requests_of_clients() {
     assert_eq!(message.headers, b"NATS/1.0\r\nA: b\r\nC:\r\n\r\n");
     service.unsubscribe(number);
     drop(client.await.unwrap());
-    assert_eq!(service.publish(outgoing("service.x", b""), Instant::now()), Ok(0));
+    assert_eq!(
+        service.publish(outgoing("service.x", b""), Instant::now()),
+        Ok(0)
+    );
     server.shutdown().await;
 }
 
@@ -87,9 +90,15 @@ async fn a_backlog_is_kept_in_order_and_own_messages_do_not_come_back() {
     let padding = vec![b'.'; 1000];
     for number in 0..5000_u32 {
         let payload = [&number.to_be_bytes()[..], &padding].concat();
-        assert_eq!(other.publish(outgoing("numbers", &payload), Instant::now()), Ok(2));
+        assert_eq!(
+            other.publish(outgoing("numbers", &payload), Instant::now()),
+            Ok(2)
+        );
     }
-    assert_eq!(one.publish(outgoing("numbers", b"own"), Instant::now()), Ok(0));
+    assert_eq!(
+        one.publish(outgoing("numbers", b"own"), Instant::now()),
+        Ok(0)
+    );
     for number in 0..5000_u32 {
         for _ in 0..2 {
             let message = next(&one).await;
@@ -98,7 +107,10 @@ async fn a_backlog_is_kept_in_order_and_own_messages_do_not_come_back() {
     }
     assert!(!one.is_closed());
     drop(one);
-    assert_eq!(other.publish(outgoing("numbers", b""), Instant::now()), Ok(0));
+    assert_eq!(
+        other.publish(outgoing("numbers", b""), Instant::now()),
+        Ok(0)
+    );
     server.shutdown().await;
 }
 

@@ -5,7 +5,7 @@
 //! without it those tests are skipped, and fail when `CI` is `true`.
 
 #![expect(
-    clippy::print_stderr,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "tests say what they skip, and waiting with a deadline reads the clock"
 )]
@@ -16,6 +16,8 @@ mod browser;
 mod cli;
 #[cfg(test)]
 mod compared;
+#[cfg(test)]
+mod embedded;
 #[cfg(test)]
 mod http;
 #[cfg(test)]

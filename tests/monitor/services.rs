@@ -17,12 +17,7 @@ system_account: SYS
 "#;
 
 const TOLERANCE: Tolerance = Tolerance {
-    missing: &[
-        "/data/git_commit",
-        "/data/imports",
-        "/data/account_detail/imports",
-        "/data/exports",
-    ],
+    missing: &["/data/git_commit"],
     values: &[
         "id",
         "server_id",

@@ -97,8 +97,11 @@ impl Peer {
 
     fn age(&self, now: Instant) -> u64 {
         let (_, began) = self.facts.began;
-        let age = now.saturating_duration_since(began).as_nanos();
-        u64::try_from(age).unwrap_or(u64::MAX)
+        let age = now.saturating_duration_since(began);
+        // Good for 584 years, and much shorter than what 128 bits take.
+        age.as_secs()
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(age.subsec_nanos().into())
     }
 
     /// Takes over how the peer introduced itself and who it is.
@@ -127,6 +130,13 @@ impl Peer {
             .subscriptions
             .load(Ordering::Relaxed)
             .saturating_sub(self.expired())
+    }
+
+    /// When the peer sent or was sent a message or changed its interest last.
+    #[must_use]
+    pub fn last_active(&self) -> SystemTime {
+        let active = self.observed.active.load(Ordering::Relaxed);
+        self.facts.began.0 + Duration::from_nanos(active)
     }
 
     /// The last round-trip time; zero before one is known.

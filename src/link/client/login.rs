@@ -29,6 +29,7 @@ impl Client {
     }
 
     /// Something else than CONNECT came first, which is all right for those who need not log in.
+    #[cold]
     pub(super) fn skip_connect(&mut self, turn: &mut Turn<'_>) -> Outcome {
         if !self
             .settings

@@ -48,9 +48,11 @@ impl Client {
         match rules.mappings.apply(message.subject, random, &mut subject) {
             Mapped::Same => self.publish_unmapped(turn, message, input),
             Mapped::Other | Mapped::Lost => {
-                let [from, to] = [message.subject, &subject].map(lossy);
-                self.trace(|| format!("<<- [MAPPING {from} -> {to}]"));
                 let subject = &*subject;
+                self.trace(|| {
+                    let [from, to] = [message.subject, subject].map(lossy);
+                    format!("<<- [MAPPING {from} -> {to}]")
+                });
                 self.publish_unmapped(
                     turn,
                     &Publish {

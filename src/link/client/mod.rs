@@ -15,7 +15,9 @@ use std::time::Duration;
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
 use crate::broker::account::{Account, AccountLimits};
 use crate::broker::close::CloseReason;
-use crate::broker::closed::{ClosedConnection, REMEMBERED_SUBSCRIPTIONS, SubscriptionPortrait};
+use crate::broker::closed::{
+    ClosedConnection, REMEMBERED_BYTES, REMEMBERED_SUBSCRIPTIONS, SubscriptionPortrait,
+};
 use crate::broker::deliver::Matches;
 use crate::broker::events::Event;
 use crate::broker::peer::Peer;
@@ -118,6 +120,8 @@ impl Client {
         }
     }
 
+    /// Apart, since it would cost registers where each message comes by.
+    #[inline(never)]
     fn parse_limits(&self) -> ParseLimits {
         let limits = &self.settings.limits;
         ParseLimits {
@@ -156,8 +160,7 @@ impl Client {
                 if let Err(stop) = self.skip_connect(turn) {
                     return Served::whole(consumed, stop.into());
                 }
-                limits = self.parse_limits();
-                repeats = self.repeats(traces);
+                (limits, repeats) = (self.parse_limits(), self.repeats(traces));
             }
             if let Some((message, length)) = quick::publish(rest, &limits) {
                 consumed += length;
@@ -403,7 +406,10 @@ impl Link for Client {
 
     fn release(&mut self) -> bool {
         if self.last_subscriptions.is_none() {
-            self.last_subscriptions = Some(self.sids.portraits(REMEMBERED_SUBSCRIPTIONS));
+            self.last_subscriptions = Some(
+                self.sids
+                    .portraits(REMEMBERED_SUBSCRIPTIONS, REMEMBERED_BYTES),
+            );
         }
         self.release_subscriptions(RELEASE_STEP) == RELEASE_STEP
     }

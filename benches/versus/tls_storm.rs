@@ -27,9 +27,6 @@ use crate::wire::{CONNECT, PATIENCE, answers_ping};
 
 /// Threads of the storm; each drives its share of the clients all at once.
 const CONNECTORS: usize = 2;
-/// How far those threads stand back behind the server and the pair that requests: the clients of a storm have
-/// machines of their own.
-const NICENESS: i32 = 10;
 /// A client that failed waits this long and tries again, as client libraries do.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// All clients must be in within this time.
@@ -133,8 +130,6 @@ struct Part {
 }
 
 fn storm(port: u16, config: &Arc<ClientConfig>, count: usize) -> Outcome<Part> {
-    // Of this thread alone.
-    rustix::process::nice(NICENESS)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::unix::UCred;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream, lookup_host};
 
 use super::newcomer::{Newcomer, Origin};
 use super::unix::{self, BoundSocket};
@@ -95,8 +95,8 @@ impl Listener {
 /// Listens on the port of a host.
 pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     let socket = match host.parse() {
-        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await?,
-        Ok(_) | Err(_) => TcpListener::bind((host, port)).await?,
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port)?,
+        Ok(_) | Err(_) => bind_host(host, port).await?,
     };
     // Small messages must not wait for an acknowledgement of earlier ones. On Linux the sockets of clients
     // inherit this, which saves each of them a system call.
@@ -105,11 +105,11 @@ pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Listens on all addresses of both families, which is what `0.0.0.0` means to nats-server (oracle).
-async fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
+fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
     match bind_both_families(port) {
         // There is no IPv6 here; every other reason would be the same for IPv4.
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+            listen(TcpSocket::new_v4()?, (Ipv4Addr::UNSPECIFIED, port).into())
         }
         outcome => outcome,
     }
@@ -118,8 +118,33 @@ async fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
 fn bind_both_families(port: u16) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v6()?;
     rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    listen(socket, (Ipv6Addr::UNSPECIFIED, port).into())
+}
+
+/// Listens on the first address of a host that can be had.
+async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "could not resolve to any address",
+    );
+    for address in lookup_host((host, port)).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        match listen(socket, address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Not tokio's own way: its backlog is 128, and when 2,000 clients come back at once those beyond that wait for
+/// repeated packets, some longer than half a minute.
+fn listen(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
-    socket.bind((Ipv6Addr::UNSPECIFIED, port).into())?;
+    socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
@@ -170,7 +195,28 @@ fn turn_away(newcomer: Newcomer, halves: (ReadHalf, WriteHalf), exceeded: &str) 
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream as BlockingStream;
+
     use super::*;
+
+    /// More than the usual backlog of 128, which the system may not allow to exceed.
+    const CLIENTS: usize = 300;
+
+    #[tokio::test]
+    async fn a_crowd_is_connected_before_the_first_of_it_is_accepted() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let count = CLIENTS.min(allowed.trim().parse().unwrap());
+        for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
+            let listener = bind(host, 0).await.unwrap();
+            let mut address = listener.local_addr().unwrap();
+            if address.ip().is_unspecified() {
+                address.set_ip(Ipv4Addr::LOCALHOST.into());
+            }
+            let connect = |_| BlockingStream::connect_timeout(&address, Duration::from_secs(1));
+            let crowd: io::Result<Vec<_>> = (0..count).map(connect).collect();
+            assert_eq!(crowd.unwrap().len(), count, "{host}");
+        }
+    }
 
     #[tokio::test]
     async fn sockets_of_clients_do_not_delay() {

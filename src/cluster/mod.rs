@@ -1,0 +1,3 @@
+//! A server as one of a cluster.
+
+pub mod mesh;

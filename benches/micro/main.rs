@@ -78,6 +78,7 @@ mod encode {
             header: None,
             size,
             body: &body,
+            sized_body: None,
         };
         let mut frame = MessageFrame::default();
         let mut outbound = Outbound::default();

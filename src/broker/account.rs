@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use foldhash::fast::RandomState;
 
+use super::announce::Announcements;
 use super::stats::{Counter, Traffic};
 use super::subscription::Subscription;
 use crate::routing::generations::Generations;
@@ -22,6 +23,8 @@ pub struct Account {
     hasher: RandomState,
     generations: Generations,
     interest: RwLock<Interest<Arc<Subscription>>>,
+    /// What other servers are told, in a cluster.
+    announcements: Option<Announcements>,
     /// Connections bound to it.
     pub connections: Counter,
     /// Messages published into it.
@@ -39,6 +42,7 @@ impl Account {
         let hasher = RandomState::default();
         Self {
             name: name.into(),
+            announcements: None,
             generations: Generations::new(hasher.clone()),
             interest: RwLock::new(Interest::new(hasher.clone())),
             hasher,
@@ -47,6 +51,20 @@ impl Account {
             sent: Traffic::default(),
             slow_consumers: Counter::default(),
         }
+    }
+
+    /// The same for a server that tells others what the account's clients want.
+    #[must_use]
+    pub fn new_announced(name: impl Into<String>) -> Self {
+        let mut account = Self::new(name);
+        account.announcements = Some(Announcements::new(&account.name));
+        account
+    }
+
+    /// What other servers are told, in a cluster.
+    #[must_use]
+    pub fn announcements(&self) -> Option<&Announcements> {
+        self.announcements.as_ref()
     }
 
     /// Its name.
@@ -74,6 +92,9 @@ impl Account {
 
     /// Adds a subscription, whose filter must be valid.
     pub fn subscribe(&self, subscription: Arc<Subscription>) {
+        if let Some(announcements) = self.announcements_of(&subscription) {
+            announcements.added(subscription.filter(), subscription.queue());
+        }
         let mut interest = self
             .interest
             .write()
@@ -89,6 +110,18 @@ impl Account {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         self.generations.advance(subscription.filter());
-        interest.remove(subscription)
+        let removed = interest.remove(subscription);
+        drop(interest);
+        if removed && let Some(announcements) = self.announcements_of(subscription) {
+            announcements.removed(subscription.filter(), subscription.queue());
+        }
+        removed
+    }
+
+    /// Who must hear of a subscription; nobody of another server's, which tells everybody itself.
+    fn announcements_of(&self, subscription: &Subscription) -> Option<&Announcements> {
+        self.announcements
+            .as_ref()
+            .filter(|_| !subscription.is_remote())
     }
 }

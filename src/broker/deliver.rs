@@ -7,8 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::account::Account;
+use super::batch::Frames;
 use super::peer::{Delivery, Parcel, Peer};
+use super::routed::RouteTargets;
 use super::run::Run;
+use super::spread::{Refused, Spread};
 use super::subscription::Subscription;
 use crate::outbound::SHARE_BYTES;
 use crate::proto::display::{self, PayloadTrace};
@@ -21,7 +24,7 @@ use crate::routing::interest::{Found, Interest};
 /// The matches that a connection's recent publications had.
 pub type Matches = MatchCache<Arc<Subscription>>;
 
-type Member = Arc<Subscription>;
+pub(super) type Member = Arc<Subscription>;
 
 /// What one turn has touched: shared by all connections of a worker thread, one turn at a time.
 #[derive(Debug)]
@@ -36,10 +39,16 @@ pub struct Deliveries {
     expired: Vec<Arc<Subscription>>,
     /// Peers cut off in this turn because too much was pending for them.
     overflows: Vec<Arc<Peer>>,
-    /// Messages gathered for the same targets, and the account they were published in.
+    /// Messages gathered for the same targets or for one queue group, and the account they were
+    /// published in. Only one of the two holds any.
     run: Run,
+    spread: Spread,
     run_account: Option<Arc<Account>>,
+    /// A subject that nobody wanted a moment ago; empty for none.
+    unwanted: Vec<u8>,
     drop_when_gated: bool,
+    /// Other servers that the message at hand goes to.
+    pub(super) route_targets: RouteTargets,
     frame: MessageFrame,
     plain_frame: MessageFrame,
     random: u64,
@@ -75,6 +84,23 @@ fn keep_matches(account: &Account, cache: &mut Matches, subject: &[u8], hash: u6
         let interest = account.interest();
         (generations.stamp(concern), interest.matches(subject, hash))
     };
+    cache.insert(subject, hash, (concern, stamp), matches);
+}
+
+/// The same for messages from other servers, which only clients of this one get.
+pub(super) fn keep_local_matches(
+    account: &Account,
+    cache: &mut Matches,
+    subject: &[u8],
+    hash: u64,
+) {
+    let generations = account.generations();
+    let concern = generations.concern(subject);
+    let (stamp, mut matches) = {
+        let interest = account.interest();
+        (generations.stamp(concern), interest.matches(subject, hash))
+    };
+    matches.keep_local();
     cache.insert(subject, hash, (concern, stamp), matches);
 }
 
@@ -122,16 +148,26 @@ fn log_delivery(
     }
 }
 
+/// A number below `count`, evenly drawn; `random` must not be zero.
+fn draw(random: &mut u64, count: usize) -> usize {
+    // xorshift64*: good enough to spread work, and without any shared state.
+    *random ^= *random >> 12;
+    *random ^= *random << 25;
+    *random ^= *random >> 27;
+    let high = random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+    usize::try_from((high * count as u64) >> 32).unwrap_or(0)
+}
+
 /// What is the same for every receiver of one publication.
 #[derive(Debug)]
-struct Shipment<'a> {
-    publication: &'a Publication<'a>,
-    shared: Option<Bytes>,
+pub(super) struct Shipment<'a> {
+    pub(super) publication: &'a Publication<'a>,
+    pub(super) shared: Option<Bytes>,
     shared_plain: Option<Bytes>,
     /// Length of the header block, which some receivers do not get.
-    header: usize,
+    pub(super) header: usize,
     plain_ready: bool,
-    delivered: usize,
+    pub(super) delivered: usize,
 }
 
 impl Deliveries {
@@ -145,8 +181,11 @@ impl Deliveries {
             expired: Vec::new(),
             overflows: Vec::new(),
             run: Run::default(),
+            spread: Spread::default(),
             run_account: None,
+            unwanted: Vec::new(),
             drop_when_gated: false,
+            route_targets: RouteTargets::default(),
             frame: MessageFrame::default(),
             plain_frame: MessageFrame::default(),
             random: seed | 1,
@@ -167,7 +206,8 @@ impl Deliveries {
             self.publish_now(account, cache, publication);
             return;
         }
-        if self.run.push_same_subject(message) {
+        // Whoever publishes without a reply subject has tried `repeat`.
+        if message.reply.is_some() && self.push_same_subject(message) {
             return;
         }
         let hash = account.hash(message.subject);
@@ -179,29 +219,98 @@ impl Deliveries {
             keep_matches(account, cache, message.subject, hash);
         }
         let Some(matches) = cache.get(hash).filter(|matches| !matches.is_empty()) else {
+            self.note_unwanted(message.subject);
             return;
         };
-        if !matches.groups().is_empty() || !self.gather(account, matches.plain(), publication) {
+        let gathered = match matches.groups() {
+            [] => self.gather(account, matches.plain(), publication),
+            [group] if matches.plain().is_empty() && group.remotes == 0 => {
+                self.gather_for_one_of(account, &group.members, publication)
+            }
+            [_, ..] => false,
+        };
+        if !gathered {
             self.end_run();
-            self.ship_to_set(matches, publication);
+            self.ship_to_set(account, matches, publication);
             self.settle(account);
         }
     }
 
+    /// Delivers a message that needs nothing but what the one before it needed: it has the same subject,
+    /// and nobody waits for an answer. False, and nothing done, when it is not such a message.
+    #[inline]
+    pub fn repeat(&mut self, message: &Publish<'_>) -> bool {
+        message.reply.is_none() && Run::gathers(message) && self.push_same_subject(message)
+    }
+
+    #[inline]
+    fn push_same_subject(&mut self, message: &Publish<'_>) -> bool {
+        if !self.run.is_empty() && self.run.push_same_subject(message) {
+            return true;
+        }
+        if !self.spread.is_empty() {
+            let random = &mut self.random;
+            let spread = &mut self.spread;
+            if spread.push_same_subject(message, |count| draw(random, count)) {
+                return true;
+            }
+        }
+        !self.unwanted.is_empty() && self.unwanted == message.subject
+    }
+
+    /// Messages on `subject` that come next in this turn need not be looked up.
+    fn note_unwanted(&mut self, subject: &[u8]) {
+        self.unwanted.clear();
+        self.unwanted.extend_from_slice(subject);
+    }
+
     /// Adds a publication to the run, or begins one with it, if `targets` can be served that way.
-    fn gather(
+    pub(super) fn gather(
         &mut self,
         account: &Arc<Account>,
         targets: &[Member],
         publication: &Publication<'_>,
     ) -> bool {
-        if self.run.push_same_targets(publication.message, targets) {
+        let message = publication.message;
+        if self.run.push_same_targets(message, targets) {
             return true;
         }
         self.end_run();
         let started = self
             .run
-            .start(publication.message, targets, publication.from);
+            .start(message, targets, publication.from, account.name());
+        self.note_start(started, account, publication)
+    }
+
+    /// The same for a publication that goes to one of `members`.
+    fn gather_for_one_of(
+        &mut self,
+        account: &Arc<Account>,
+        members: &[Member],
+        publication: &Publication<'_>,
+    ) -> bool {
+        let (message, from) = (publication.message, publication.from);
+        let random = &mut self.random;
+        if self
+            .spread
+            .push_same_members(message, members, |count| draw(random, count))
+        {
+            return true;
+        }
+        self.end_run();
+        let random = &mut self.random;
+        let started = self
+            .spread
+            .start(message, members, from, |count| draw(random, count));
+        self.note_start(started, account, publication)
+    }
+
+    fn note_start(
+        &mut self,
+        started: bool,
+        account: &Arc<Account>,
+        publication: &Publication<'_>,
+    ) -> bool {
         if started {
             self.run_account = Some(Arc::clone(account));
             self.drop_when_gated = publication.drop_when_gated;
@@ -221,7 +330,7 @@ impl Deliveries {
         let only = {
             let interest = account.interest();
             match only_target(&interest, message.subject, hash) {
-                Targets::None => return,
+                Targets::None => return self.note_unwanted(message.subject),
                 Targets::One(target) => {
                     if self
                         .run
@@ -246,19 +355,30 @@ impl Deliveries {
 
     /// Delivers what was gathered.
     pub fn end_run(&mut self) {
-        if self.run.is_empty() {
-            return;
+        self.unwanted.clear();
+        if !self.run.is_empty() {
+            let mut run = std::mem::take(&mut self.run);
+            run.finish(|subscription, frames| {
+                self.deliver_batch(subscription, frames);
+            });
+            self.run = run;
         }
-        let mut run = std::mem::take(&mut self.run);
-        run.finish(|subscription, frames| {
-            let peer = subscription.peer();
-            let (delivery, size) = peer.deliver_run(subscription, frames, self.drop_when_gated);
-            self.note(subscription, delivery, size);
-        });
-        self.run = run;
+        if !self.spread.is_empty() {
+            let mut spread = std::mem::take(&mut self.spread);
+            spread.finish(|member, frames| self.deliver_batch(member, frames));
+            self.spread = spread;
+        }
         if let Some(account) = self.run_account.take() {
             self.settle(&account);
         }
+    }
+
+    /// Delivers several messages to one subscription; what it did not take.
+    fn deliver_batch(&mut self, subscription: &Member, frames: Frames<'_>) -> Option<Refused> {
+        let peer = subscription.peer();
+        let outcome = peer.deliver_batch(subscription, frames, self.drop_when_gated);
+        self.note(subscription, outcome.delivery, outcome.size);
+        outcome.left
     }
 
     /// Delivers a publication at once; to how many.
@@ -278,7 +398,7 @@ impl Deliveries {
             }
             cache
                 .get(hash)
-                .map_or(0, |matches| self.ship_to_set(matches, publication))
+                .map_or(0, |matches| self.ship_to_set(account, matches, publication))
         } else {
             self.match_and_ship(account, hash, publication)
         };
@@ -287,12 +407,16 @@ impl Deliveries {
     }
 
     /// Does what could not be done while locks were held.
-    fn settle(&mut self, account: &Account) {
-        for peer in self.eager.drain(..) {
-            peer.flush();
+    pub(super) fn settle(&mut self, account: &Account) {
+        if !self.eager.is_empty() {
+            for peer in self.eager.drain(..) {
+                peer.flush();
+            }
         }
-        for subscription in self.expired.drain(..) {
-            account.unsubscribe(&subscription);
+        if !self.expired.is_empty() {
+            for subscription in self.expired.drain(..) {
+                account.unsubscribe(&subscription);
+            }
         }
     }
 
@@ -306,17 +430,20 @@ impl Deliveries {
         let interest = account.interest();
         let mut shipment = None;
         let mut groups: Vec<&[Member]> = Vec::new();
+        let mut weighted = false;
         interest.visit(publication.message.subject, hash, |found| {
             let shipment = shipment.get_or_insert_with(|| self.start(publication));
             match found {
-                Found::One(one) if one.queue().is_some() => groups.push(std::slice::from_ref(one)),
-                Found::One(one) => {
-                    self.ship(one, shipment);
+                Found::One(one) if one.queue().is_some() => {
+                    weighted |= one.is_remote();
+                    groups.push(std::slice::from_ref(one));
                 }
+                Found::One(one) => self.ship_plain(one, shipment),
                 Found::Set(set) => {
                     for subscription in set.plain() {
-                        self.ship(subscription, shipment);
+                        self.ship_plain(subscription, shipment);
                     }
+                    weighted |= set.groups().iter().any(|group| group.remotes > 0);
                     groups.extend(set.groups().iter().map(|group| &*group.members));
                 }
             }
@@ -334,16 +461,18 @@ impl Deliveries {
                     .filter(|other| same(other))
                     .for_each(|other| all.extend_from_slice(other));
                 groups.retain(|other| !same(other));
-                self.ship_to_one_of(&all, &mut shipment);
+                self.ship_to_group(&all, weighted, &mut shipment);
             } else {
-                self.ship_to_one_of(members, &mut shipment);
+                self.ship_to_group(members, weighted, &mut shipment);
             }
         }
+        self.ship_to_routes(account, &mut shipment);
         shipment.delivered
     }
 
     fn ship_to_set(
         &mut self,
+        account: &Account,
         matches: &SubscriberSet<Member>,
         publication: &Publication<'_>,
     ) -> usize {
@@ -352,15 +481,37 @@ impl Deliveries {
         }
         let mut shipment = self.start(publication);
         for subscription in matches.plain() {
-            self.ship(subscription, &mut shipment);
+            self.ship_plain(subscription, &mut shipment);
         }
         for group in matches.groups() {
-            self.ship_to_one_of(&group.members, &mut shipment);
+            self.ship_to_group(&group.members, group.remotes > 0, &mut shipment);
         }
+        self.ship_to_routes(account, &mut shipment);
         shipment.delivered
     }
 
-    fn start<'a>(&mut self, publication: &'a Publication<'a>) -> Shipment<'a> {
+    fn ship_plain(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) {
+        if subscription.is_remote() {
+            self.route_targets.add(subscription);
+        } else {
+            self.ship(subscription, shipment);
+        }
+    }
+
+    fn ship_to_group(&mut self, members: &[Member], weighted: bool, shipment: &mut Shipment<'_>) {
+        if weighted {
+            self.ship_by_weight(members, shipment);
+        } else {
+            self.ship_to_one_of(members, shipment);
+        }
+    }
+
+    /// A number below `count`, evenly drawn.
+    pub(super) fn draw(&mut self, count: usize) -> usize {
+        draw(&mut self.random, count)
+    }
+
+    pub(super) fn start<'a>(&mut self, publication: &'a Publication<'a>) -> Shipment<'a> {
         let message = publication.message;
         self.frame.prepare(message);
         let source = publication
@@ -377,8 +528,8 @@ impl Deliveries {
     }
 
     /// Delivers to the first member, from a random one on, who can be delivered to.
-    fn ship_to_one_of(&mut self, members: &[Member], shipment: &mut Shipment<'_>) {
-        let first = self.draw(members.len());
+    pub(super) fn ship_to_one_of(&mut self, members: &[Member], shipment: &mut Shipment<'_>) {
+        let first = draw(&mut self.random, members.len());
         let (after, before) = members.split_at_checked(first).unwrap_or((&[], members));
         for subscription in before.iter().chain(after) {
             if self.ship(subscription, shipment) {
@@ -387,18 +538,8 @@ impl Deliveries {
         }
     }
 
-    /// A number below `count`, evenly drawn.
-    fn draw(&mut self, count: usize) -> usize {
-        // xorshift64*: good enough to spread work, and without any shared state.
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let high = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        usize::try_from((high * count as u64) >> 32).unwrap_or(0)
-    }
-
     /// Delivers to one subscription, if it takes the message.
-    fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
+    pub(super) fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
         let peer = subscription.peer();
         let publication = shipment.publication;
         let message = publication.message;
@@ -444,12 +585,15 @@ impl Deliveries {
 
     /// Remembers what a delivery asks for.
     fn note(&mut self, subscription: &Member, delivery: Delivery, size: u64) {
-        let peer = subscription.peer();
-        if delivery.must_flush {
-            self.dirty.push(Arc::clone(peer));
-        }
         if delivery.expired {
             self.expired.push(Arc::clone(subscription));
+        }
+        self.note_peer(subscription.peer(), delivery, size);
+    }
+
+    pub(super) fn note_peer(&mut self, peer: &Arc<Peer>, delivery: Delivery, size: u64) {
+        if delivery.must_flush {
+            self.dirty.push(Arc::clone(peer));
         }
         if delivery.eager {
             self.eager.push(Arc::clone(peer));

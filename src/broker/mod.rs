@@ -2,10 +2,15 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
+pub mod announce;
+mod batch;
 pub mod close;
 pub mod deliver;
 pub mod peer;
 pub mod registry;
+mod routed;
+pub mod routes;
 mod run;
+mod spread;
 pub mod stats;
 pub mod subscription;

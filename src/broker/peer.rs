@@ -10,8 +10,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::batch::{FrameBytes, Frames};
 use super::close::CloseReason;
-use super::run::{FrameBytes, Frames};
+use super::spread::Refused;
 use super::subscription::{Count, Subscription};
 use crate::auth::{Permissions, ReplyTracker};
 use crate::outbound::{MAX_SLICES, Outbound, recycle};
@@ -63,6 +64,10 @@ pub struct Peer {
     state: Mutex<State>,
     /// Most pending bytes; more and the peer is cut off.
     max_pending: AtomicUsize,
+    /// Whether it is another server.
+    is_route: bool,
+    /// Whether messages for another server must name their account.
+    names_account: AtomicBool,
     echo: AtomicBool,
     headers: AtomicBool,
     wants_info: AtomicBool,
@@ -155,6 +160,26 @@ const NOT_DELIVERED: Delivery = Delivery {
     overflow: false,
 };
 
+/// What became of several messages for one subscription.
+#[derive(Debug)]
+pub(super) struct BatchDelivery {
+    pub(super) delivery: Delivery,
+    /// Bytes of header blocks and payloads that the peer will be sent.
+    pub(super) size: u64,
+    /// What it did not take.
+    pub(super) left: Option<Refused>,
+}
+
+impl BatchDelivery {
+    fn refused(bytes: FrameBytes) -> Self {
+        Self {
+            delivery: NOT_DELIVERED,
+            size: 0,
+            left: Some(Refused { bytes, behind: 0 }),
+        }
+    }
+}
+
 /// How a flush ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
@@ -188,6 +213,8 @@ impl Peer {
             wire,
             state: Mutex::default(),
             max_pending: AtomicUsize::new(max_pending),
+            is_route: false,
+            names_account: AtomicBool::new(true),
             echo: AtomicBool::new(true),
             headers: AtomicBool::new(false),
             wants_info: AtomicBool::new(false),
@@ -201,6 +228,33 @@ impl Peer {
             tracks_responses: AtomicBool::new(false),
             responses: Mutex::default(),
         }
+    }
+
+    /// The same for another server of the cluster, which gets each message once.
+    #[must_use]
+    pub fn new_route(facts: Facts, wire: Box<dyn Wire>, max_pending: usize) -> Self {
+        let mut peer = Self::new(facts, wire, max_pending);
+        peer.is_route = true;
+        peer.echo = AtomicBool::new(false);
+        peer
+    }
+
+    /// Whether it is another server.
+    #[must_use]
+    pub fn is_route(&self) -> bool {
+        self.is_route
+    }
+
+    /// Whether messages for another server must name their account: not on a connection that one account
+    /// has for itself.
+    #[must_use]
+    pub fn names_account(&self) -> bool {
+        self.names_account.load(Ordering::Relaxed)
+    }
+
+    /// One account has the connection for itself.
+    pub fn belong_to_account(&self) {
+        self.names_account.store(false, Ordering::Relaxed);
     }
 
     /// The connection's number.
@@ -345,46 +399,74 @@ impl Peer {
         self.after_append(&mut state, count)
     }
 
-    /// Leaves a run of messages for one of the peer's subscriptions; see [`Self::deliver`].
-    pub(super) fn deliver_run(
+    /// Leaves one message for another server, which wants it for whatever reason.
+    pub(super) fn deliver_routed(&self, parcel: Parcel<'_>) -> Delivery {
+        let mut state = self.lock();
+        if state.closing.is_some() {
+            return NOT_DELIVERED;
+        }
+        match parcel.shared {
+            Some(body) => {
+                state.outbound.push([parcel.head]);
+                state.outbound.push_shared(body.clone());
+            }
+            None => state.outbound.push([parcel.head, parcel.body]),
+        }
+        state.out_messages += 1;
+        state.out_bytes += parcel.body.len().saturating_sub(2) as u64;
+        let count = Count {
+            taken: 1,
+            last: false,
+        };
+        self.after_append(&mut state, count)
+    }
+
+    /// Leaves several messages for one of the peer's subscriptions; see [`Self::deliver`].
+    pub(super) fn deliver_batch(
         &self,
         subscription: &Subscription,
         frames: Frames<'_>,
         drop_when_gated: bool,
-    ) -> (Delivery, u64) {
+    ) -> BatchDelivery {
         let mut state = self.lock();
         if state.closing.is_some() || (state.gated && drop_when_gated) {
-            return (NOT_DELIVERED, 0);
+            return BatchDelivery::refused(frames.bytes);
         }
         let count = subscription.count(frames.marks.len());
         if count.taken == 0 {
-            return (NOT_DELIVERED, 0);
+            return BatchDelivery::refused(frames.bytes);
         }
         let size = frames.size_of(count.taken);
         let length = frames.length_of(count.taken);
+        let left = (count.taken < frames.marks.len()).then(|| frames.bytes.behind(length));
         match frames.bytes {
             FrameBytes::Owned(mut bytes) if length > COPY_RUN_BYTES => {
                 bytes.truncate(length);
                 state.outbound.push_segment(bytes);
             }
-            FrameBytes::Owned(bytes) => {
-                state
-                    .outbound
-                    .push([bytes.get(..length).unwrap_or_default()]);
-                recycle(bytes);
-            }
             FrameBytes::Shared(bytes) if length > COPY_RUN_BYTES => {
                 state.outbound.push_shared(bytes.slice(..length));
             }
+            FrameBytes::Owned(bytes) => {
+                let taken = bytes.get(..length).unwrap_or_default();
+                state.outbound.push([taken]);
+                recycle(bytes);
+            }
             FrameBytes::Shared(bytes) => {
-                state
-                    .outbound
-                    .push([bytes.get(..length).unwrap_or_default()]);
+                let taken = bytes.get(..length).unwrap_or_default();
+                state.outbound.push([taken]);
             }
         }
         state.out_messages += count.taken as u64;
         state.out_bytes += size;
-        (self.after_append(&mut state, count), size)
+        BatchDelivery {
+            delivery: self.after_append(&mut state, count),
+            size,
+            left: left.map(|bytes| Refused {
+                bytes,
+                behind: count.taken,
+            }),
+        }
     }
 
     fn after_append(&self, state: &mut State, count: Count) -> Delivery {
@@ -425,6 +507,33 @@ impl Peer {
             },
         )
         .must_flush
+    }
+
+    /// Leaves protocol text for the peer, whose own task sends it: for those that tell many peers of many
+    /// small changes and have no turn to end.
+    pub fn send_soon(&self, text: &[u8]) {
+        let mut state = self.lock();
+        if state.closing.is_some() {
+            return;
+        }
+        state.outbound.push([text]);
+        let count = Count {
+            taken: 1,
+            last: false,
+        };
+        if self.after_append(&mut state, count).must_flush {
+            // As if the wire had been found blocked: the task finds out that it is not.
+            state.dirty = false;
+            state.blocked = true;
+            self.wire.wake();
+        }
+    }
+
+    /// The same for a text of any length, which is sent as a whole: as much more may wait from now on.
+    pub fn send_whole(&self, text: Bytes) {
+        self.max_pending.fetch_add(text.len(), Ordering::Relaxed);
+        self.lock().outbound.push_shared(text);
+        self.send_soon(&[]);
     }
 
     /// Sends what is pending, as far as the wire takes it.
@@ -645,7 +754,7 @@ pub(super) mod tests {
 
     /// A wire that takes everything, and says what it took.
     #[derive(Debug, Default)]
-    struct Sink(Mutex<Vec<u8>>);
+    pub(in crate::broker) struct Sink(pub(in crate::broker) Mutex<Vec<u8>>);
 
     impl Wire for Arc<Sink> {
         fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -659,14 +768,22 @@ pub(super) mod tests {
         fn wake(&self) {}
     }
 
-    fn peer_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
-        let facts = Facts {
+    fn facts(id: u64) -> Facts {
+        Facts {
             id,
             ip: String::new(),
             nonce: String::new(),
             label: format!("cid:{id}"),
-        };
-        Arc::new(Peer::new(facts, Box::new(Arc::clone(sink)), 1000))
+        }
+    }
+
+    fn peer_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
+        Arc::new(Peer::new(facts(id), Box::new(Arc::clone(sink)), 1000))
+    }
+
+    /// Another server that takes whatever it is sent.
+    pub(in crate::broker) fn route_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
+        Arc::new(Peer::new_route(facts(id), Box::new(Arc::clone(sink)), 1000))
     }
 
     /// A peer that takes whatever it is sent.

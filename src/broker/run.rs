@@ -9,130 +9,68 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::batch::{Batch, FrameBytes, Frames, with_other_sid};
 use super::peer::Peer;
 use super::subscription::Subscription;
-use crate::outbound::{SEGMENT_BYTES, SHARE_BYTES, take_segment};
-use crate::proto::encode::MessageFrame;
+use crate::outbound::SHARE_BYTES;
 use crate::proto::op::Publish;
 
 /// Most receivers of a run; more are served message by message, since comparing them costs time too.
 const MAX_TARGETS: usize = 1024;
 
-/// Messages gathered for the same targets.
-///
-/// Invariant: there are frames only while there are targets.
+/// Whose messages a run gathers.
 #[derive(Debug, Default)]
-pub(super) struct Run {
-    targets: Vec<Arc<Subscription>>,
-    /// Whether all targets understand headers.
+pub(super) struct Targets {
+    list: Vec<Arc<Subscription>>,
+    /// How many of them are other servers.
+    remotes: usize,
+    /// Whether messages for those name their account.
+    names_account: bool,
+    /// Whether all of them understand headers.
     all_headers: bool,
-    /// Subject of the last message.
+    /// Subject of the last message, and how many there were before it.
     subject: Vec<u8>,
-    frame: MessageFrame,
-    frames: Vec<u8>,
-    marks: Vec<Mark>,
+    subject_number: u32,
 }
 
-/// One message in a run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
-    /// Where the sid stands.
-    sid: usize,
-    /// Where the message ends.
-    end: usize,
-    /// Bytes of header block and payload.
-    size: usize,
-}
-
-/// The messages of a run as one target gets them.
-#[derive(Debug)]
-pub(super) struct Frames<'a> {
-    /// All of them, one after the other.
-    pub(super) bytes: FrameBytes,
-    /// Where each ends, and its size.
-    pub(super) marks: &'a [Mark],
-    /// Difference between this target's sid and the one the marks were made with.
-    sid_growth: isize,
-}
-
-/// A run's bytes and whose they are.
-#[derive(Debug, Clone)]
-pub(super) enum FrameBytes {
-    /// For this target alone.
-    Owned(Vec<u8>),
-    /// The same for several targets.
-    Shared(Bytes),
-}
-
-impl FrameBytes {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Owned(bytes) => bytes.len(),
-            Self::Shared(bytes) => bytes.len(),
-        }
-    }
-}
-
-impl Frames<'_> {
-    /// Length in bytes of the first `count` messages.
-    pub(super) fn length_of(&self, count: usize) -> usize {
-        let Some(last) = count.checked_sub(1).and_then(|last| self.marks.get(last)) else {
-            return 0;
-        };
-        let growth = self
-            .sid_growth
-            .saturating_mul(count.try_into().unwrap_or(0));
-        last.end.saturating_add_signed(growth).min(self.bytes.len())
+impl Targets {
+    pub(super) fn list(&self) -> &[Arc<Subscription>] {
+        &self.list
     }
 
-    /// Bytes of header blocks and payloads in the first `count` messages.
-    pub(super) fn size_of(&self, count: usize) -> u64 {
-        self.marks
-            .iter()
-            .take(count)
-            .map(|mark| mark.size as u64)
-            .sum()
-    }
-}
-
-impl Run {
-    pub(super) fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+    /// The number of the last message's subject.
+    pub(super) fn subject_number(&self) -> u32 {
+        self.subject_number
     }
 
-    /// Whether `message` may be gathered at all.
-    pub(super) fn gathers(message: &Publish<'_>) -> bool {
-        message.body.len() < SHARE_BYTES
+    /// Whether `message` may be gathered for them at all.
+    pub(super) fn accept(&self, message: &Publish<'_>) -> bool {
+        self.all_headers || message.header.is_none()
     }
 
-    /// Adds `message` if it has the subject of the message before it, hence the same targets.
-    pub(super) fn push_same_subject(&mut self, message: &Publish<'_>) -> bool {
-        !self.is_empty() && self.subject == message.subject && self.push(message)
+    /// Whether `message` has the subject of the one before it, hence the same targets.
+    pub(super) fn have_subject(&self, message: &Publish<'_>) -> bool {
+        !self.list.is_empty() && self.subject == message.subject
     }
 
-    /// Adds `message`, which goes to `targets`, if those are the run's.
-    pub(super) fn push_same_targets(
-        &mut self,
-        message: &Publish<'_>,
-        targets: &[Arc<Subscription>],
-    ) -> bool {
-        let same = self.targets.len() == targets.len()
+    /// Whether `message`, which goes to `targets`, goes to these.
+    pub(super) fn are(&mut self, message: &Publish<'_>, targets: &[Arc<Subscription>]) -> bool {
+        let same = self.list.len() == targets.len()
             && self
-                .targets
+                .list
                 .iter()
                 .zip(targets)
                 .all(|(one, other)| Arc::ptr_eq(one, other));
-        if !same || self.is_empty() {
+        if !same || self.list.is_empty() {
             return false;
         }
-        self.subject.clear();
-        self.subject.extend_from_slice(message.subject);
-        self.push(message)
+        self.set_subject(message);
+        true
     }
 
-    /// Begins with `message` for `targets`; the run must be empty. False, and nothing done, when they
-    /// cannot be served together.
-    pub(super) fn start(
+    /// Takes `targets`, who are to get `message` first; there must be none yet. False, and nothing
+    /// done, when they cannot be served together.
+    pub(super) fn begin(
         &mut self,
         message: &Publish<'_>,
         targets: &[Arc<Subscription>],
@@ -150,118 +88,186 @@ impl Run {
         {
             return false;
         }
-        self.all_headers = targets.iter().all(|target| target.peer().headers());
-        if message.header.is_some() && !self.all_headers {
+        let is_remote = |target: &&Arc<Subscription>| target.is_remote();
+        let mut servers = targets.iter().filter(is_remote).map(|target| target.peer());
+        let named = servers.next().is_some_and(|first| first.names_account());
+        if servers.any(|server| server.names_account() != named) {
             return false;
         }
-        self.targets.extend_from_slice(targets);
+        self.all_headers = targets.iter().all(|target| target.peer().headers());
+        if !self.accept(message) {
+            return false;
+        }
+        self.list.extend_from_slice(targets);
+        self.remotes = targets.iter().filter(is_remote).count();
+        self.names_account = named;
+        self.set_subject(message);
+        true
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    fn set_subject(&mut self, message: &Publish<'_>) {
         self.subject.clear();
         self.subject.extend_from_slice(message.subject);
+        self.subject_number = self.subject_number.wrapping_add(1);
+    }
+}
+
+/// Messages gathered for the same targets, all of whom get all of them.
+///
+/// Invariant: there are messages only while there are targets.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    targets: Targets,
+    batch: Batch,
+    /// The same messages for the other servers among the targets, and the name of the account that
+    /// stands in them.
+    routed: Batch,
+    account: Vec<u8>,
+}
+
+impl Run {
+    pub(super) fn is_empty(&self) -> bool {
+        self.targets.list().is_empty()
+    }
+
+    /// Whether `message` may be gathered at all.
+    pub(super) fn gathers(message: &Publish<'_>) -> bool {
+        message.body.len() < SHARE_BYTES
+    }
+
+    /// Adds `message` if it has the subject of the message before it.
+    pub(super) fn push_same_subject(&mut self, message: &Publish<'_>) -> bool {
+        self.targets.have_subject(message) && self.push(message)
+    }
+
+    /// Adds `message`, which goes to `targets`, if those are the run's.
+    pub(super) fn push_same_targets(
+        &mut self,
+        message: &Publish<'_>,
+        targets: &[Arc<Subscription>],
+    ) -> bool {
+        self.targets.are(message, targets) && self.push(message)
+    }
+
+    /// Begins with `message` for `targets`, all of `account`; the run must be empty. False, and nothing
+    /// done, when they cannot be served together.
+    pub(super) fn start(
+        &mut self,
+        message: &Publish<'_>,
+        targets: &[Arc<Subscription>],
+        from: &Arc<Peer>,
+        account: &str,
+    ) -> bool {
+        if !self.targets.begin(message, targets, from) {
+            return false;
+        }
+        if self.targets.remotes > 0 {
+            self.account.clear();
+            if self.targets.names_account {
+                self.account.extend_from_slice(account.as_bytes());
+                self.account.push(b' ');
+            }
+        }
         self.push(message)
     }
 
     fn push(&mut self, message: &Publish<'_>) -> bool {
-        if message.header.is_some() && !self.all_headers {
+        if !self.targets.accept(message) {
             return false;
         }
-        let Some(first) = self.targets.first() else {
+        if self.targets.remotes > 0 {
+            return self.push_for_servers(message);
+        }
+        let Some(first) = self.targets.list().first() else {
             return false;
         };
-        self.frame.prepare(message);
-        let (head, sid, tail) = (self.frame.head(), first.sid(), self.frame.tail());
-        let length = head.len() + sid.len() + tail.len() + message.body.len();
-        if self.frames.is_empty() {
-            self.frames = take_segment(length);
-        } else if self.frames.len() + length > SEGMENT_BYTES {
+        let number = self.targets.subject_number();
+        self.batch.push(message, first.sid(), number)
+    }
+
+    /// Adds `message` for targets some of which are other servers.
+    fn push_for_servers(&mut self, message: &Publish<'_>) -> bool {
+        let number = self.targets.subject_number();
+        let first = self
+            .targets
+            .list()
+            .iter()
+            .find(|target| !target.is_remote());
+        if !self.routed.has_room(message, &self.account)
+            || first.is_some_and(|first| !self.batch.has_room(message, first.sid()))
+        {
             return false;
         }
-        let sid_at = self.frames.len() + head.len();
-        for part in [head, sid, tail, message.body] {
-            self.frames.extend_from_slice(part);
+        if let Some(first) = first {
+            self.batch.push(message, first.sid(), number);
         }
-        let mark = Mark {
-            sid: sid_at,
-            end: self.frames.len(),
-            size: message.size.bytes,
-        };
-        self.marks.push(mark);
-        true
+        self.routed.push_routed(message, &self.account, number)
     }
 
     /// Ends the run: calls `deliver` for each target with all messages as that target gets them.
     pub(super) fn finish(&mut self, mut deliver: impl FnMut(&Arc<Subscription>, Frames<'_>)) {
-        let frames = std::mem::take(&mut self.frames);
-        if let [only] = &*self.targets {
-            let bytes = FrameBytes::Owned(frames);
-            deliver(
-                only,
-                Frames {
-                    bytes,
-                    marks: &self.marks,
-                    sid_growth: 0,
-                },
+        let list = self.targets.list();
+        if self.targets.remotes == 0 {
+            deliver_all(&mut self.batch, list.iter(), &mut deliver);
+        } else {
+            let clients = list.iter().filter(|target| !target.is_remote());
+            deliver_all(&mut self.batch, clients, &mut deliver);
+            let servers = list.iter().enumerate().filter(|(index, target)| {
+                // A server gets a message once, however many of its wishes match.
+                let earlier = list.get(..*index).unwrap_or_default();
+                let same = |other: &Arc<Subscription>| Arc::ptr_eq(other.peer(), target.peer());
+                target.is_remote() && !earlier.iter().any(same)
+            });
+            deliver_all(
+                &mut self.routed,
+                servers.map(|(_, target)| target),
+                &mut deliver,
             );
-        } else if let Some(first) = self.targets.first() {
-            let mut variant = Variant {
-                sid: first.sid(),
-                bytes: Bytes::from(frames),
-            };
-            let original = variant.clone();
-            for target in &self.targets {
-                if target.sid() != variant.sid {
-                    variant = original.with_sid(target.sid(), &self.marks);
-                }
-                let bytes = FrameBytes::Shared(variant.bytes.clone());
-                let sid_growth = target
-                    .sid()
-                    .len()
-                    .wrapping_sub(first.sid().len())
-                    .cast_signed();
-                deliver(
-                    target,
-                    Frames {
-                        bytes,
-                        marks: &self.marks,
-                        sid_growth,
-                    },
-                );
-            }
         }
         self.targets.clear();
-        self.marks.clear();
     }
 }
 
-/// A run's messages with one sid in them. Targets with the same sid share it, and clients tend to
-/// number their subscriptions alike.
-#[derive(Debug, Clone)]
-struct Variant<'a> {
-    sid: &'a [u8],
-    bytes: Bytes,
-}
-
-impl Variant<'_> {
-    fn with_sid<'b>(&self, sid: &'b [u8], marks: &[Mark]) -> Variant<'b> {
-        if sid == self.sid {
-            return Variant {
-                sid,
-                bytes: self.bytes.clone(),
-            };
-        }
-        let grown = sid.len().saturating_sub(self.sid.len()) * marks.len();
-        let mut bytes = Vec::with_capacity(self.bytes.len() + grown);
-        let mut from = 0;
-        for mark in marks {
-            bytes.extend_from_slice(self.bytes.get(from..mark.sid).unwrap_or_default());
-            bytes.extend_from_slice(sid);
-            from = mark.sid + self.sid.len();
-        }
-        bytes.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
-        Variant {
-            sid,
-            bytes: bytes.into(),
+/// Calls `deliver` for each target with all messages of `batch`, which is empty then.
+fn deliver_all<'a>(
+    batch: &mut Batch,
+    targets: impl Iterator<Item = &'a Arc<Subscription>> + Clone,
+    deliver: &mut impl FnMut(&Arc<Subscription>, Frames<'_>),
+) {
+    let mut others = targets.clone();
+    let Some(first) = others.next() else {
+        return;
+    };
+    let bytes = batch.take_bytes();
+    let marks = batch.marks();
+    let frames = |bytes, sid_growth| Frames {
+        bytes,
+        marks,
+        sid_growth,
+    };
+    if others.next().is_none() {
+        deliver(first, frames(FrameBytes::Owned(bytes), 0));
+    } else {
+        let original = Bytes::from(bytes);
+        let mut variant = (first.sid(), original.clone());
+        for target in targets {
+            // Targets with the same sid share it, and clients tend to number their subscriptions alike.
+            if target.sid() == first.sid() {
+                variant = (first.sid(), original.clone());
+            } else if target.sid() != variant.0 {
+                let other = with_other_sid(&original, marks, first.sid(), target.sid());
+                variant = (target.sid(), other.into());
+            }
+            let growth = target.sid().len().wrapping_sub(first.sid().len());
+            let bytes = FrameBytes::Shared(variant.1.clone());
+            deliver(target, frames(bytes, growth.cast_signed()));
         }
     }
+    batch.clear();
 }
 
 /// Whether two targets belong to one connection, which then expects its messages interleaved.
@@ -269,7 +275,8 @@ fn has_peer_twice(targets: &[Arc<Subscription>]) -> bool {
     if targets.len() < 2 {
         return false;
     }
-    let mut ids: Vec<u64> = targets.iter().map(|target| target.peer().id()).collect();
+    let clients = targets.iter().filter(|target| !target.is_remote());
+    let mut ids: Vec<u64> = clients.map(|target| target.peer().id()).collect();
     ids.sort_unstable();
     ids.windows(2).any(|pair| pair.first() == pair.last())
 }
@@ -300,20 +307,18 @@ mod tests {
                 text,
             },
             body,
+            sized_body: None,
         }
     }
 
     /// What each target gets of a run: all of it, and the first of its messages alone.
     fn delivered(targets: &[Arc<Subscription>]) -> Vec<(String, String)> {
         let mut run = Run::default();
-        assert!(run.start(&message(b"x\r\n"), targets, &peer(9)));
+        assert!(run.start(&message(b"x\r\n"), targets, &peer(9), "A"));
         assert!(run.push_same_subject(&message(b"yz\r\n")));
         let mut delivered = Vec::new();
         run.finish(|_, frames| {
-            let bytes = match &frames.bytes {
-                FrameBytes::Owned(bytes) => &**bytes,
-                FrameBytes::Shared(bytes) => bytes,
-            };
+            let bytes = frames.bytes.as_slice();
             assert_eq!((frames.length_of(0), frames.size_of(0)), (0, 0));
             assert_eq!((frames.length_of(2), frames.size_of(2)), (bytes.len(), 3));
             let first = &bytes[..frames.length_of(1)];
@@ -344,7 +349,7 @@ mod tests {
         let mut run = Run::default();
         let (one, other) = (target(1, "1"), target(2, "1"));
         let text = message(b"x\r\n");
-        assert!(!run.start(&text, &[], &peer(9)));
+        assert!(!run.start(&text, &[], &peer(9), "A"));
         let twice = [
             Arc::clone(&one),
             Arc::new(
@@ -361,12 +366,12 @@ mod tests {
             ),
         ];
         assert!(
-            !run.start(&text, &twice, &peer(9)),
+            !run.start(&text, &twice, &peer(9), "A"),
             "a connection expects its copies interleaved"
         );
         one.peer().set_options(false, false, false);
         assert!(
-            !run.start(&text, std::slice::from_ref(&one), one.peer()),
+            !run.start(&text, std::slice::from_ref(&one), one.peer(), "A"),
             "no echo"
         );
         let header = Publish {
@@ -377,10 +382,10 @@ mod tests {
             ..text
         };
         assert!(
-            !run.start(&header, std::slice::from_ref(&other), &peer(9)),
+            !run.start(&header, std::slice::from_ref(&other), &peer(9), "A"),
             "no headers"
         );
-        assert!(run.start(&text, std::slice::from_ref(&other), &peer(9)));
+        assert!(run.start(&text, std::slice::from_ref(&other), &peer(9), "A"));
         assert!(!run.push_same_subject(&header));
         let elsewhere = Publish {
             subject: b"b",

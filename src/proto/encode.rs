@@ -45,6 +45,59 @@ pub fn no_responders(reply: &[u8], sid: &[u8], subject: &[u8]) -> Vec<u8> {
     .concat()
 }
 
+/// Whether receivers get `message` with its header block: an empty one is none (oracle).
+#[must_use]
+pub fn has_headers(message: &Publish<'_>) -> bool {
+    message.header.is_some_and(|header| header.bytes > 0)
+}
+
+/// Appends how the delivery of `message` for `sid` begins, up to the blank behind the sid.
+pub fn message_prefix(into: &mut Vec<u8>, message: &Publish<'_>, sid: &[u8]) {
+    into.extend_from_slice(if has_headers(message) {
+        b"HMSG "
+    } else {
+        b"MSG "
+    });
+    into.extend_from_slice(message.subject);
+    into.push(b' ');
+    into.extend_from_slice(sid);
+    into.push(b' ');
+}
+
+/// Appends how the delivery of `message` goes on behind that, to its end.
+pub fn message_rest(into: &mut Vec<u8>, message: &Publish<'_>) {
+    if let Some(reply) = message.reply {
+        into.extend_from_slice(reply);
+        into.push(b' ');
+    }
+    if let Some(sized_body) = message.sized_body {
+        into.extend_from_slice(sized_body);
+        return;
+    }
+    if let Some(header) = message.header.filter(|header| header.bytes > 0) {
+        into.extend_from_slice(header.text);
+        into.push(b' ');
+    }
+    into.extend_from_slice(message.size.text);
+    into.extend_from_slice(LINE_END);
+    into.extend_from_slice(message.body);
+}
+
+/// Length in bytes that the delivery of `message` for `sid` has at most.
+#[must_use]
+pub fn message_length(message: &Publish<'_>, sid: &[u8]) -> usize {
+    let words = "HMSG ".len() + message.subject.len() + 1 + sid.len() + 1;
+    let reply = message.reply.map_or(0, |reply| reply.len() + 1);
+    let rest = message.sized_body.map_or_else(
+        || {
+            let header = message.header.map_or(0, |header| header.text.len() + 1);
+            header + message.size.text.len() + LINE_END.len() + message.body.len()
+        },
+        <[u8]>::len,
+    );
+    words + reply + rest
+}
+
 /// The parts of a delivered message that are the same for every receiver of one publication.
 ///
 /// A delivery is `MSG subject sid [reply] size`, so only the sid differs: `head` goes before it and
@@ -127,6 +180,7 @@ mod tests {
                 text: b"14",
             },
             body: b"NATS/1.0\r\n\r\nhi\r\n",
+            sized_body: None,
         };
         let mut frame = MessageFrame::default();
         frame.prepare(&publish);

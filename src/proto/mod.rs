@@ -12,5 +12,6 @@ pub mod headers;
 pub mod info;
 pub mod op;
 pub mod parse;
+pub mod quick;
 pub mod route;
 pub mod route_info;

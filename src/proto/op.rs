@@ -36,6 +36,9 @@ pub struct Publish<'a> {
     pub size: Size<'a>,
     /// Header block, payload and the closing CR LF.
     pub body: &'a [u8],
+    /// Sizes, their line end and `body` in one piece, if the line ended just as a server writes it:
+    /// receivers get these bytes as they stand.
+    pub sized_body: Option<&'a [u8]>,
 }
 
 /// A length in bytes as a number and as the digits that the publisher wrote: receivers get those

@@ -6,6 +6,7 @@
 
 use super::args::{Arguments, parse_size};
 use super::op::{Op, Publish, Size, Subscribe, Unsubscribe};
+use super::quick;
 
 /// Ends every control line; a CR before it is dropped.
 const LINE_FEED: u8 = b'\n';
@@ -90,7 +91,22 @@ const VERBS: [(&[u8], Verb); 10] = [
 ///
 /// # Errors
 /// [`ParseError`], after which the rest of the input has no meaning.
+#[inline]
 pub fn parse<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, ParseError> {
+    if let Some((publish, consumed)) = quick::publish(input, limits) {
+        return Ok(Parsed::Complete {
+            op: Op::Publish(publish),
+            consumed,
+        });
+    }
+    parse_any(input, limits)
+}
+
+/// Parses the operation at the front of `input` whatever its shape, without trying the usual one first.
+///
+/// # Errors
+/// [`ParseError`], after which the rest of the input has no meaning.
+pub fn parse_any<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, ParseError> {
     // The two verbs of the hot path are told apart by one comparison of four bytes.
     let (verb, after_verb) = match input {
         [b'P' | b'p', b'U' | b'u', b'B' | b'b', b' ', ..] => (Verb::Publish, 3),
@@ -257,6 +273,7 @@ fn parse_publish<'a>(
             header,
             size,
             body,
+            sized_body: None,
         }),
         consumed: needed,
     })

@@ -358,6 +358,7 @@ fn message_line<'a>(verb: Verb, line: &'a [u8], limits: &RouteLimits) -> Option<
         header,
         size,
         body: &[],
+        sized_body: None,
     };
     Some(RoutedMessage {
         origin,
@@ -616,6 +617,7 @@ mod tests {
                 bytes: 14,
                 text: b"14",
             },
+            sized_body: None,
             body: b"NATS/1.0\r\n\r\nhi\r\n",
         };
         let mut line = Vec::new();

@@ -12,6 +12,8 @@ use super::groups::SubscriberSet;
 const FIRST_PLACES: usize = 16;
 /// Most places that a cache can have.
 const MAX_PLACES: usize = 4096;
+/// Places that a cache keeps for each subject that ever came twice, so that few of them collide.
+const PLACES_PER_ENTRY: usize = 8;
 const _: () = assert!(FIRST_PLACES.is_power_of_two() && MAX_PLACES.is_power_of_two());
 
 /// A bounded map from subject to the subscriptions that want it.
@@ -19,8 +21,11 @@ const _: () = assert!(FIRST_PLACES.is_power_of_two() && MAX_PLACES.is_power_of_t
 pub struct MatchCache<S> {
     /// Invariant: empty, or a power of two of them.
     places: Vec<Place<S>>,
-    /// Subjects that put another one out since the table got its size.
+    /// Subjects that displaced another one since the table got its size.
     evictions: usize,
+    /// Whether it has had the greatest size and then the one that fits: the publisher has subjects that
+    /// it does not come back to, which will go on displacing each other at any size.
+    settled: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +48,7 @@ impl<S> Default for MatchCache<S> {
         Self {
             places: Vec::new(),
             evictions: 0,
+            settled: false,
         }
     }
 }
@@ -79,12 +85,29 @@ impl<S> MatchCache<S> {
         if place.asked == hash {
             return true;
         }
+        self.evictions += usize::from(place.asked != 0);
         place.asked = hash;
-        self.evictions += usize::from(place.entry.is_some());
-        if self.evictions > self.places.len() && self.places.len() < MAX_PLACES {
-            self.resize(self.places.len() * 4);
+        if self.evictions > self.places.len() && !self.settled {
+            self.reconsider_size();
         }
         false
+    }
+
+    /// More places, as long as there could be more subjects that come again; then as many as those need.
+    fn reconsider_size(&mut self) {
+        if self.places.len() < MAX_PLACES {
+            return self.resize(self.places.len() * 4);
+        }
+        self.settled = true;
+        let entries = self
+            .places
+            .iter()
+            .filter(|place| place.entry.is_some())
+            .count();
+        let wanted = (entries * PLACES_PER_ENTRY).next_power_of_two();
+        if wanted < MAX_PLACES {
+            self.resize(wanted.max(FIRST_PLACES));
+        }
     }
 
     /// Keeps what an admitted subject matched while its stamp was `stamp`.
@@ -125,9 +148,84 @@ impl<S> MatchCache<S> {
     fn resize(&mut self, places: usize) {
         self.evictions = 0;
         self.places.clear();
+        self.places.shrink_to(places);
         self.places.resize_with(places.min(MAX_PLACES), || Place {
             asked: 0,
             entry: None,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foldhash::fast::RandomState;
+    use std::hash::BuildHasher;
+
+    struct Table {
+        cache: MatchCache<()>,
+        generations: Generations,
+        hasher: RandomState,
+    }
+
+    impl Table {
+        fn new() -> Self {
+            let hasher = RandomState::default();
+            Self {
+                cache: MatchCache::default(),
+                generations: Generations::new(hasher.clone()),
+                hasher,
+            }
+        }
+
+        /// Publishes on `subject`; whether it was found.
+        fn publish(&mut self, subject: &str) -> bool {
+            let subject = subject.as_bytes();
+            let hash = self.hasher.hash_one(subject);
+            if self.cache.knows(subject, hash, &self.generations) {
+                return true;
+            }
+            if self.cache.admits(hash) {
+                let concern = self.generations.concern(subject);
+                let stamp = self.generations.stamp(concern);
+                let matches = SubscriberSet::default();
+                self.cache.insert(subject, hash, (concern, stamp), matches);
+            }
+            false
+        }
+
+        fn places(&self) -> usize {
+            self.cache.places.len()
+        }
+    }
+
+    #[test]
+    fn it_grows_until_a_cycle_of_subjects_fits() {
+        let mut table = Table::new();
+        let mut cycle = || {
+            (0..500)
+                .filter(|number| table.publish(&format!("a.{number}")))
+                .count()
+        };
+        for _ in 0..30 {
+            cycle();
+        }
+        assert!(cycle() > 350);
+        assert!((1024..=MAX_PLACES).contains(&table.places()));
+    }
+
+    #[test]
+    fn it_shrinks_when_no_subject_comes_twice() {
+        let mut table = Table::new();
+        for number in 0..30_000 {
+            assert!(!table.publish(&format!("inbox.{number}")));
+            assert!(table.places() <= MAX_PLACES);
+        }
+        assert_eq!(table.places(), FIRST_PLACES);
+        table.publish("orders");
+        table.publish("orders");
+        assert!(table.publish("orders"), "what comes again is still kept");
+        table.cache.clear();
+        assert_eq!(table.places(), 0);
     }
 }

@@ -8,9 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use midge::cluster::mesh::{
-    Action, Endpoint, GoalId, LinkId, Mesh, MeshConfig, Share, Target, slot_of,
-};
+use midge::broker::routes::{Share, slot_of};
+use midge::cluster::mesh::{Action, Endpoint, GoalId, LinkId, Mesh, MeshConfig, Target};
 use midge::proto::route_info::{RouteConnect, RouteInfo};
 
 const ACCOUNTS: [&str; 4] = ["$G", "$SYS", "A", "B"];

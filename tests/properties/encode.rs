@@ -105,6 +105,7 @@ proptest! {
             header: header_text.as_deref().map(|text| Size { bytes: block.len(), text }),
             size: Size { bytes: body.len(), text: &size_text },
             body: &bytes[bytes.len() - body.len() - 2..],
+            sized_body: publish.sized_body,
         };
         prop_assert_eq!(&publish, &expected);
 

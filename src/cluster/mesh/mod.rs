@@ -17,8 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::broker::close::CloseReason;
+use crate::broker::routes::Share;
 use crate::proto::route_info::{GossipMode, RouteConnect, RouteInfo};
-pub use types::{Action, Endpoint, GoalId, LinkId, MeshConfig, Share, Target};
+pub use types::{Action, Endpoint, GoalId, LinkId, MeshConfig, Target};
 use types::{Goal, GoalState, Link, Remote};
 
 /// After a dialed link was lost, or refused for the first time, it is dialed again this soon.
@@ -385,31 +386,5 @@ impl Mesh {
         self.random ^= self.random >> 27;
         let drawn = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 54;
         delay + SPREAD * u32::try_from(drawn).unwrap_or(0) / 1024
-    }
-}
-
-/// Which slot of a pool of `size` connections serves an account: the same on all servers (oracle).
-#[must_use]
-pub fn slot_of(account: &str, size: u32) -> usize {
-    let mut hash: u32 = 0x811c_9dc5;
-    for byte in account.bytes() {
-        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    }
-    hash.checked_rem(size)
-        .and_then(|slot| usize::try_from(slot).ok())
-        .unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accounts_have_the_slots_that_nats_server_gives_them() {
-        // 32-bit FNV-1a of the name.
-        assert_eq!(slot_of("", 1 << 31), 0x811c_9dc5 % (1 << 31));
-        assert_eq!(slot_of("a", 0), 0);
-        assert_eq!(slot_of("$G", 1), 0);
-        assert_eq!(slot_of("foobar", u32::MAX), 0xbf9c_f968);
     }
 }

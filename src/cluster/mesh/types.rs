@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::broker::close::CloseReason;
+use crate::broker::routes::Share;
 use crate::proto::route_info::{GossipMode, RouteConnect, RouteInfo};
 
 /// Number of a connection to another server.
@@ -54,22 +55,6 @@ pub struct Target {
     pub explicit: bool,
     /// Whether credentials are asked for that the target itself does not name.
     pub auth_required: bool,
-}
-
-/// Which accounts' interest goes over a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Share {
-    /// Accounts whose slot of a pool of `size` is `index`.
-    Slot {
-        /// Number of the slot.
-        index: usize,
-        /// This server's pool size.
-        size: u32,
-    },
-    /// All accounts: the other server has no pool.
-    All,
-    /// This account alone, which lines then do not name.
-    Account(String),
 }
 
 /// What is to be done.

@@ -21,8 +21,9 @@ use crate::link::context::{ClientContext, ClientSettings};
 use crate::proto::encode;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
-use crate::proto::op::Op;
-use crate::proto::parse::{ParseLimits, Parsed, parse};
+use crate::proto::op::{Op, Publish};
+use crate::proto::parse::{ParseLimits, Parsed, parse_any};
+use crate::proto::quick;
 use sids::Sids;
 
 /// Subscriptions given up in one step when a connection ends, so that one with very many of them does
@@ -53,6 +54,13 @@ pub struct Client {
 struct Received {
     messages: u64,
     bytes: u64,
+}
+
+impl Received {
+    fn count(&mut self, message: &Publish<'_>) {
+        self.messages += 1;
+        self.bytes += message.size.bytes as u64;
+    }
 }
 
 /// Why a turn cannot go on.
@@ -108,19 +116,31 @@ impl Client {
     ) -> Served {
         let traces = tracing::enabled!(tracing::Level::TRACE);
         let mut limits = self.parse_limits();
+        let mut repeats = self.repeats(traces);
         let mut consumed = 0;
         loop {
             let rest = input.bytes.get(consumed..).unwrap_or_default();
             let Some(first) = rest.first() else {
                 return Served::whole(consumed, Verdict::Continue);
             };
-            if self.awaits_connect
-                && !first.eq_ignore_ascii_case(&b'c')
-                && let Err(stop) = self.skip_connect(turn)
-            {
-                return Served::whole(consumed, stop.into());
+            if self.awaits_connect && !first.eq_ignore_ascii_case(&b'c') {
+                if let Err(stop) = self.skip_connect(turn) {
+                    return Served::whole(consumed, stop.into());
+                }
+                repeats = self.repeats(traces);
             }
-            let op = match parse(rest, &limits) {
+            if let Some((message, length)) = quick::publish(rest, &limits) {
+                consumed += length;
+                received.count(&message);
+                if traces {
+                    self.trace_incoming(&Op::Publish(message), rest);
+                }
+                if !repeats || !turn.deliveries.repeat(&message) {
+                    self.publish(turn, &message, input);
+                }
+                continue;
+            }
+            let op = match parse_any(rest, &limits) {
                 Ok(Parsed::Complete {
                     op,
                     consumed: length,
@@ -156,7 +176,14 @@ impl Client {
             if matches!(op, Op::Connect(_)) {
                 limits = self.parse_limits();
             }
+            repeats = self.repeats(traces);
         }
+    }
+
+    /// Whether nothing has to be decided or said about a message on the subject of the message before.
+    fn repeats(&self, traces: bool) -> bool {
+        let answers = self.options.verbose || self.options.pedantic;
+        !answers && !traces && !self.peer.tracks_responses()
     }
 
     fn serve_op(
@@ -167,8 +194,7 @@ impl Client {
         received: &mut Received,
     ) -> Outcome {
         if let Op::Publish(message) = op {
-            received.messages += 1;
-            received.bytes += message.size.bytes as u64;
+            received.count(message);
             self.publish(turn, message, input);
             return Ok(());
         }

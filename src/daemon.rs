@@ -107,11 +107,18 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
         "Listening for client connections on {host}:{}",
         address.port()
     );
+    if let Some(cluster) = server.cluster() {
+        tracing::info!("Listening for route connections on {}", cluster.address());
+    }
     tracing::info!("Server is ready");
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
-    PortsFile::write(directory, &ports(address)).map(Some)
+    let mut ports = ports(address);
+    if let Some(cluster) = server.cluster() {
+        ports.cluster = listener_urls("nats", cluster.address());
+    }
+    PortsFile::write(directory, &ports).map(Some)
 }
 
 fn ports(clients: SocketAddr) -> Ports {
@@ -202,6 +209,7 @@ impl Process {
             ("server_name", old.server_name != options.server_name),
             ("host", old.host != options.host),
             ("port", old.port != options.port),
+            ("cluster", old.cluster != options.cluster),
             (
                 "ports_file_dir",
                 old.ports_file_dir != options.ports_file_dir,

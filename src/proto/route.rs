@@ -81,7 +81,7 @@ pub struct RoutedMessage<'a> {
 
 impl<'a> RoutedMessage<'a> {
     /// The queue groups of which one member each shall get it.
-    pub fn queues(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub fn queues(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         words(self.queues)
     }
 }
@@ -207,7 +207,7 @@ fn fold(byte: u8) -> u8 {
 }
 
 /// The words of a line between runs of blanks.
-fn words(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+fn words(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
     line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
         .filter(|word| !word.is_empty())
 }
@@ -323,9 +323,10 @@ fn parse_message<'a>(
 /// The arguments of a message; its payload is still to be found.
 fn message_line<'a>(verb: Verb, line: &'a [u8], limits: &RouteLimits) -> Option<RoutedMessage<'a>> {
     let mut rest = line;
-    let origin = match verb {
-        Verb::LeafMessage => Some(take_word(&mut rest)?),
-        _ => None,
+    let origin = if verb == Verb::LeafMessage {
+        Some(take_word(&mut rest)?)
+    } else {
+        None
     };
     let account = match limits.names_account {
         true => Some(take_word(&mut rest)?),
@@ -334,9 +335,10 @@ fn message_line<'a>(verb: Verb, line: &'a [u8], limits: &RouteLimits) -> Option<
     let subject = take_word(&mut rest)?;
     let mut backwards = words(rest);
     let size = length(backwards.next_back()?)?;
-    let header = match verb {
-        Verb::HeaderMessage | Verb::LeafMessage => Some(length(backwards.next_back()?)?),
-        _ => None,
+    let header = if matches!(verb, Verb::HeaderMessage | Verb::LeafMessage) {
+        Some(length(backwards.next_back()?)?)
+    } else {
+        None
     };
     let middle = backwards.count();
     let (reply, queues) = match middle {
@@ -485,7 +487,9 @@ mod tests {
         }
     }
 
-    fn message(input: &[u8]) -> (Vec<&[u8]>, Option<&[u8]>, Vec<&[u8]>) {
+    type Words<'a> = Vec<&'a [u8]>;
+
+    fn message(input: &[u8]) -> (Words<'_>, Option<&[u8]>, Words<'_>) {
         let RouteOp::Message(message) = op(input) else {
             panic!()
         };

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::registry::Broker;
+use crate::cluster::{Cluster, ClusterOptions, client_urls};
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::proto::info::Info;
@@ -59,6 +60,10 @@ pub struct ServerOptions {
     pub system_account: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
+    /// Names of the configured accounts.
+    pub accounts: Vec<String>,
+    /// How the server takes part in a cluster, if it does.
+    pub cluster: Option<ClusterOptions>,
 }
 
 /// A server could not start.
@@ -101,6 +106,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Inner {
     context: Arc<ClientContext>,
+    cluster: Option<Cluster>,
     identity: Identity,
     timeouts: RwLock<Timeouts>,
     password_checks: Arc<Semaphore>,
@@ -133,7 +139,14 @@ impl Server {
             })?;
         let address = listener.address();
         let info = first_info(&options, &identity, address);
-        let broker = Arc::new(Broker::new(&options.system_account));
+        let broker = Arc::new(match &options.cluster {
+            Some(_) => Broker::new_announced(&options.system_account),
+            None => Broker::new(&options.system_account),
+        });
+        // Other servers may want something in them before the first client does.
+        for account in &options.accounts {
+            drop(broker.account(account));
+        }
         let ServerOptions {
             limits,
             authenticator,
@@ -147,9 +160,19 @@ impl Server {
             },
             info,
         );
+        let context = Arc::new(context);
+        let cluster = match options.cluster {
+            Some(cluster) => {
+                let advertise = options.advertise.as_ref();
+                let urls = client_urls(advertise, &options.host, address.port());
+                Some(start_cluster(cluster, &context, urls).await?)
+            }
+            None => None,
+        };
         let server = Self {
             inner: Arc::new(Inner {
-                context: Arc::new(context),
+                context,
+                cluster,
                 identity,
                 timeouts: RwLock::new(options.timeouts),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
@@ -175,6 +198,12 @@ impl Server {
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.inner.address
+    }
+
+    /// The server's part in its cluster, if it has one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.inner.cluster.as_ref()
     }
 
     /// The server's public key.
@@ -224,6 +253,10 @@ impl Server {
         for peer in inner.context.broker.peers() {
             peer.close(CloseReason::ServerShutdown);
         }
+        if let Some(cluster) = &inner.cluster {
+            // A link that does not end in time is dropped with the process or the runtime.
+            let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, cluster.shutdown()).await;
+        }
         inner.connections.close();
         // A connection that does not end in time is dropped with the process or the runtime.
         let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, inner.connections.wait()).await;
@@ -262,6 +295,17 @@ impl Inner {
     fn become_lame_duck(&self) -> bool {
         !self.is_lame_duck.swap(true, Ordering::AcqRel)
     }
+}
+
+async fn start_cluster(
+    options: ClusterOptions,
+    context: &Arc<ClientContext>,
+    client_urls: Vec<String>,
+) -> Result<Cluster, StartError> {
+    let address = format!("{}:{}", options.host, options.port);
+    Cluster::start(options, Arc::clone(context), client_urls)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 /// What clients are told, less what concerns one of them alone.

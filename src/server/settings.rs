@@ -10,6 +10,7 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::cluster::ClusterOptions;
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use crate::config::options::{accounts, permissions, users};
@@ -44,6 +45,12 @@ impl ServerOptions {
                 .clone()
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
             authenticator,
+            accounts: options
+                .accounts
+                .iter()
+                .map(|account| account.name.clone())
+                .collect(),
+            cluster: ClusterOptions::from_config(options)?,
         })
     }
 }

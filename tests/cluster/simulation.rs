@@ -273,7 +273,7 @@ impl Network {
             self.log.push(format!("{:?} n{index} {action:?}", self.now));
             let incarnation = self.nodes[index].incarnation;
             match action {
-                Action::Dial(goal, target) => {
+                Action::Dial(goal, target, _) => {
                     let to = target.endpoint.host[1..].parse().unwrap();
                     let delay = self.random.millis(1, 60);
                     self.at(

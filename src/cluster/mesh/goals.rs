@@ -28,9 +28,9 @@ impl Mesh {
                 continue;
             };
             if let Some(goal) = self.goals.get_mut(&id) {
-                goal.state = GoalState::Dialing(wanted);
+                goal.state = GoalState::Dialing(wanted.clone());
                 let target = goal.target.clone();
-                self.act(Action::Dial(id, target));
+                self.act(Action::Dial(id, target, wanted));
             }
         }
     }

@@ -116,6 +116,17 @@ impl Mesh {
         link.place.as_ref().and(link.info.as_ref())
     }
 
+    /// One link to each other server, and what to tell over it when this server is about to end.
+    #[must_use]
+    pub fn farewells(&self) -> Vec<(LinkId, RouteInfo)> {
+        let links = self
+            .remotes
+            .values()
+            .filter_map(|remote| remote.links().next());
+        let own = self.own_info(None, 0, GossipMode::Default);
+        links.map(|link| (link, own.clone())).collect()
+    }
+
     /// When [`Self::tick`] has to be called at the latest.
     #[must_use]
     pub fn next_tick(&self) -> Duration {

@@ -60,8 +60,9 @@ pub struct Target {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Dial a server; answered by [`super::Mesh::dialed`] or [`super::Mesh::dial_failed`].
-    Dial(GoalId, Target),
+    /// Dial a server, for the link of an account if there is one; answered by [`super::Mesh::dialed`],
+    /// [`super::Mesh::dial_failed`] or [`super::Mesh::dialed_self`].
+    Dial(GoalId, Target, Option<String>),
     /// Send CONNECT, with credentials if there are some.
     SendConnect(LinkId, Box<RouteConnect>),
     /// Send INFO.

@@ -14,6 +14,7 @@
 )]
 
 mod client;
+mod features;
 mod mixed;
 mod node;
 mod simulation;

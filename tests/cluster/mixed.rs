@@ -93,7 +93,7 @@ pub(crate) fn wait_until_heard(clients: &mut [Client], subject: &str) {
 }
 
 /// Everything that a cluster does for clients of one account.
-fn check_cluster(nodes: &[Node]) {
+pub(crate) fn check_cluster(nodes: &[Node]) {
     check_fan_out(nodes);
     check_queue_groups(nodes);
     check_requests(nodes);

@@ -21,8 +21,8 @@ pub(crate) fn program(kind: Kind) -> Option<PathBuf> {
     match kind {
         Kind::Midge => Some(PathBuf::from(env!("CARGO_BIN_EXE_midge"))),
         Kind::NatsServer => {
-            let kept =
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/.cache/python/bin/nats-server");
+            let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tests/peers/.cache/python/bin/nats-server");
             let named = std::env::var_os("MIDGE_NATS_SERVER").map_or(kept, PathBuf::from);
             named.exists().then_some(named)
         }

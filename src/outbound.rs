@@ -12,7 +12,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 /// Capacity of a segment in bytes: what one read can bring, so that one turn fills about one segment.
-pub const SEGMENT_BYTES: usize = 64 * 1024;
+pub const SEGMENT_BYTES: usize = 256 * 1024;
 
 /// Capacity of a segment at first when the pool has none; it doubles up to [`SEGMENT_BYTES`]. A peer
 /// that gets a line now and then must not cost a whole segment.
@@ -23,7 +23,7 @@ const FIRST_SEGMENT_BYTES: usize = 1024;
 pub const SHARE_BYTES: usize = 16 * 1024;
 
 /// Segments that one thread keeps for later use: 2 MiB.
-const POOLED_SEGMENTS: usize = 32;
+const POOLED_SEGMENTS: usize = 8;
 
 /// Most slices offered to one system call.
 pub const MAX_SLICES: usize = 64;

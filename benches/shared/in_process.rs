@@ -110,6 +110,7 @@ impl Server {
             deliveries: &mut self.deliveries,
             peer: &party.peer,
             now: Instant::now(),
+            messages: 0,
             introduced: false,
             ponged: false,
         };

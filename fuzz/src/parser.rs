@@ -20,13 +20,13 @@ pub(crate) fn check(bytes: &[u8]) {
 
 /// How a line was written may be forgotten with blanks that have no meaning.
 fn without_shape(op: Op<'_>) -> Op<'_> {
-    match op {
-        Op::Publish(publish) => Op::Publish(Publish {
+    if let Op::Publish(publish) = op {
+        return Op::Publish(Publish {
             sized_body: None,
             ..publish
-        }),
-        other => other,
+        });
     }
+    op
 }
 
 /// Feeds the bytes as a connection does: an incomplete tail goes in front of what comes next.

@@ -178,6 +178,12 @@ impl BatchDelivery {
             left: Some(Refused { bytes, behind: 0 }),
         }
     }
+
+    fn overflow(bytes: FrameBytes) -> Self {
+        let mut refused = Self::refused(bytes);
+        refused.delivery.overflow = true;
+        refused
+    }
 }
 
 /// How a flush ended.
@@ -438,6 +444,10 @@ impl Peer {
         }
         let size = frames.size_of(count.taken);
         let length = frames.length_of(count.taken);
+        if state.blocked && state.pending() + length > self.max_pending() {
+            self.start_closing(&mut state, CloseReason::SlowConsumerPendingBytes);
+            return BatchDelivery::overflow(frames.bytes);
+        }
         let left = (count.taken < frames.marks.len()).then(|| frames.bytes.behind(length));
         match frames.bytes {
             FrameBytes::Owned(mut bytes) if length > COPY_RUN_BYTES => {

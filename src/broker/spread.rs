@@ -141,3 +141,90 @@ fn offer<'a>(
     }
     recycle(left);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::tests::peer;
+    use super::*;
+    use crate::proto::op::{Size, Subscribe};
+
+    fn member(id: u64, sid: &str) -> Arc<Subscription> {
+        let words = Subscribe {
+            filter: b"a",
+            queue: Some(b"q"),
+            sid: sid.as_bytes(),
+        };
+        Arc::new(Subscription::new(&words, peer(id), None).unwrap())
+    }
+
+    fn message(body: &[u8]) -> Publish<'_> {
+        Publish {
+            subject: b"a",
+            reply: None,
+            header: None,
+            size: Size {
+                bytes: body.len() - 2,
+                text: b"1",
+            },
+            body,
+            sized_body: None,
+        }
+    }
+
+    /// Sends `bodies` to the first member, who takes `taken` of them; what each got in the end.
+    fn finished(members: &[Arc<Subscription>], bodies: &[&[u8]], taken: usize) -> Vec<String> {
+        let mut spread = Spread::default();
+        let (first, rest) = bodies.split_first().unwrap();
+        assert!(spread.start(&message(first), members, &peer(9), |_| 0));
+        for body in rest {
+            assert!(spread.push_same_subject(&message(body), |_| 0));
+        }
+        let mut got = vec![String::new(); members.len()];
+        spread.finish(|member, frames| {
+            let place = members.iter().position(|other| Arc::ptr_eq(other, member));
+            let count = if place == Some(0) { taken } else { usize::MAX };
+            let count = count.min(frames.marks.len());
+            let length = frames.length_of(count);
+            let bytes = frames.bytes.as_slice()[..length].to_vec();
+            got[place.unwrap()].push_str(std::str::from_utf8(&bytes).unwrap());
+            (count < frames.marks.len()).then(|| Refused {
+                bytes: frames.bytes.behind(length),
+                behind: count,
+            })
+        });
+        assert!(spread.is_empty());
+        got
+    }
+
+    #[test]
+    fn what_a_member_does_not_take_goes_to_another() {
+        let members = [member(1, "1"), member(2, "22")];
+        let bodies: [&[u8]; 3] = [b"x\r\n", b"y\r\n", b"z\r\n"];
+        let text = |sid: &str, bodies: &str| -> String {
+            let lines = bodies
+                .chars()
+                .map(|body| format!("MSG a {sid} 1\r\n{body}\r\n"));
+            lines.collect()
+        };
+        for taken in 0..=3 {
+            let got = finished(&members, &bodies, taken);
+            let expected = [text("1", &"xyz"[..taken]), text("22", &"xyz"[taken..])];
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn members_on_one_connection_are_not_gathered_for() {
+        let one = member(1, "1");
+        let words = Subscribe {
+            filter: b"a",
+            queue: Some(b"q"),
+            sid: b"2",
+        };
+        let other = Subscription::new(&words, Arc::clone(one.peer()), None).unwrap();
+        let mut spread = Spread::default();
+        let members = [one, Arc::new(other)];
+        assert!(!spread.start(&message(b"x\r\n"), &members, &peer(9), |_| 0));
+        assert!(spread.is_empty());
+    }
+}

@@ -15,7 +15,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::transport::ReadHalf;
-use super::turn::{Input, Link, READ_BYTES, Scratch, Served, Turn, Verdict, with_scratch};
+use super::turn::{
+    Input, Link, READ_BYTES, Scratch, Served, Turn, Verdict, WIDE_MESSAGE_BYTES, WIDE_READ_BYTES,
+    with_scratch,
+};
 use crate::auth::{Login, Rejection};
 use crate::broker::peer::Peer;
 use crate::outbound::SHARE_BYTES;
@@ -25,6 +28,8 @@ use crate::outbound::SHARE_BYTES;
 pub struct Reader {
     half: ReadHalf,
     tail: Tail,
+    /// Whether the last read was full of few, big messages.
+    wide: bool,
 }
 
 /// The incomplete operation that the last read ended with.
@@ -76,6 +81,7 @@ impl Reader {
         Self {
             half,
             tail: Tail::None,
+            wide: false,
         }
     }
 
@@ -114,9 +120,12 @@ impl Reader {
             Tail::Short(bytes) => bytes.len(),
             Tail::None | Tail::Long { .. } => 0,
         };
-        let room = read_buffer
-            .get_mut(kept..kept + READ_BYTES)
-            .unwrap_or_default();
+        let most = if self.wide {
+            WIDE_READ_BYTES
+        } else {
+            READ_BYTES
+        };
+        let room = read_buffer.get_mut(kept..kept + most).unwrap_or_default();
         let mut space = ReadBuf::new(room);
         ready!(Pin::new(&mut self.half).poll_read(context, &mut space))?;
         let received = space.filled().len();
@@ -137,6 +146,8 @@ impl Reader {
                 source: None,
             },
         );
+        let big = turn.messages * WIDE_MESSAGE_BYTES < received as u64;
+        self.wide = big && received >= READ_BYTES;
         self.keep(bytes, &served);
         Poll::Ready(Ok(end(link, turn, served)))
     }
@@ -248,6 +259,7 @@ fn begin<'a>(
         deliveries,
         peer,
         now: Instant::now(),
+        messages: 0,
         introduced: false,
         ponged: false,
     }

@@ -12,9 +12,16 @@ use crate::broker::close::CloseReason;
 use crate::broker::deliver::Deliveries;
 use crate::broker::peer::Peer;
 
-/// Bytes that one read takes at most. Each worker thread has one buffer of this size; a connection
-/// has none while it is idle.
+/// Bytes that one read takes at most, so that a turn ends soon. Reads go into a buffer of the worker
+/// thread; a connection has none while it is idle.
 pub const READ_BYTES: usize = 64 * 1024;
+
+/// The same for a peer whose messages are big: its turns take no longer, and the socket's own costs and
+/// the receivers' wake-ups are spread over more bytes.
+pub const WIDE_READ_BYTES: usize = 256 * 1024;
+
+/// Bytes that messages must have on average to count as big.
+pub const WIDE_MESSAGE_BYTES: u64 = 256;
 
 /// What a kind of peer (client, route, …) does with the bytes that come from it.
 pub trait Link: Send + 'static {
@@ -107,6 +114,8 @@ pub struct Turn<'a> {
     pub peer: &'a Arc<Peer>,
     /// When the turn began.
     pub now: Instant,
+    /// Messages that came from the peer.
+    pub messages: u64,
     /// Set when the peer has introduced itself.
     pub introduced: bool,
     /// Set when the peer has answered a ping.
@@ -132,8 +141,8 @@ pub fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
         work(slot.get_or_insert_with(|| {
             let seed = foldhash::fast::RandomState::default();
             Box::new(Scratch {
-                // Twice the size of a read: in front of it stands what an earlier read left over.
-                read_buffer: vec![0; 2 * READ_BYTES].into_boxed_slice(),
+                // In front of a read stands what an earlier one left over.
+                read_buffer: vec![0; READ_BYTES + WIDE_READ_BYTES].into_boxed_slice(),
                 deliveries: Deliveries::new(std::hash::BuildHasher::hash_one(&seed, 0)),
             })
         }))

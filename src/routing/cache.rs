@@ -89,8 +89,16 @@ impl<S> MatchCache<S> {
         place.asked = hash;
         if self.evictions > self.places.len() && !self.settled {
             self.reconsider_size();
+            self.note_asked(hash);
         }
         false
+    }
+
+    fn note_asked(&mut self, hash: u64) {
+        let index = self.index(hash);
+        if let Some(place) = self.places.get_mut(index) {
+            place.asked = hash;
+        }
     }
 
     /// More places, as long as there could be more subjects that come again; then as many as those need.

@@ -181,6 +181,7 @@ impl Bench {
             deliveries: &mut self.deliveries,
             peer: &session.peer,
             now,
+            messages: 0,
             introduced: false,
             ponged: false,
         };

@@ -288,6 +288,7 @@ impl Link for Client {
         let mut received = Received::default();
         let served = self.serve_all(turn, input, &mut received);
         turn.deliveries.end_run();
+        turn.messages = received.messages;
         self.peer.count_received(received.messages, received.bytes);
         self.account.received.add(received.messages, received.bytes);
         self.context

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
 use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
-use crate::server::settings::{client_settings, timeouts};
-use crate::server::{Server, ServerOptions};
+use crate::server::settings::{client_settings, client_tls, timeouts};
+use crate::server::{ClientTls, Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
 
 /// How long the last log lines may take to be written when the process ends.
@@ -81,6 +81,7 @@ async fn start(
         write_pid_file(path).map_err(|reason| vec![reason])?;
     }
     let server_options = ServerOptions::from_config(options)?;
+    warn(server_options.tls.as_deref());
     let server = Server::start(server_options)
         .await
         .map_err(|error| vec![error.to_string()])?;
@@ -110,20 +111,31 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
     if let Some(cluster) = server.cluster() {
         tracing::info!("Listening for route connections on {}", cluster.address());
     }
+    if options.tls.is_some() && !options.allow_non_tls {
+        tracing::info!("TLS required for client connections");
+    }
     tracing::info!("Server is ready");
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
-    let mut ports = ports(address);
+    let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+    let mut ports = ports(scheme, address);
     if let Some(cluster) = server.cluster() {
         ports.cluster = listener_urls("nats", cluster.address());
     }
     PortsFile::write(directory, &ports).map(Some)
 }
 
-fn ports(clients: SocketAddr) -> Ports {
+/// What in the listener's TLS deserves a word in the log.
+fn warn(tls: Option<&ClientTls>) {
+    for warning in tls.map(ClientTls::warnings).unwrap_or_default() {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn ports(scheme: &str, clients: SocketAddr) -> Ports {
     Ports {
-        nats: listener_urls("nats", clients),
+        nats: listener_urls(scheme, clients),
         ..Ports::default()
     }
 }
@@ -185,7 +197,9 @@ impl Process {
         })?;
         let options = loaded.options;
         self.refuse_fixed(&options)?;
-        let settings = client_settings(&options).map_err(|reasons| reasons.join("; "))?;
+        let tls = client_tls(&options)?;
+        let settings =
+            client_settings(&options, tls.as_deref()).map_err(|reasons| reasons.join("; "))?;
         let log_options = log_options(&options);
         if log_options != self.log_options {
             self.log
@@ -193,6 +207,10 @@ impl Process {
                 .map_err(|error| error.to_string())?;
         }
         let timeouts = timeouts(&options, &settings.authenticator);
+        warn(tls.as_deref());
+        self.server
+            .replace_tls(tls)
+            .map_err(|error| error.to_string())?;
         self.server.replace_settings(settings, timeouts);
         self.log_options = log_options;
         self.options = options;

@@ -12,7 +12,7 @@ use midge::broker::peer::{Facts, Peer, Wire};
 use midge::broker::registry::Broker;
 use midge::conn::turn::{Input, Link as _, Turn, Verdict};
 use midge::link::client::Client;
-use midge::link::context::{ClientContext, ClientSettings, Limits};
+use midge::link::context::{ClientContext, ClientSettings, Limits, TlsTerms};
 use midge::proto::info::Info;
 
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"protocol\":1,\
@@ -68,6 +68,8 @@ impl Server {
         let settings = ClientSettings {
             limits: Limits::default(),
             authenticator,
+            tls: TlsTerms::default(),
+            rates: Arc::default(),
         };
         let context = ClientContext::new(broker, settings, info);
         Self {
@@ -113,6 +115,7 @@ impl Server {
             messages: 0,
             introduced: false,
             ponged: false,
+            pause: None,
         };
         let served = party.client.serve(
             &mut turn,

@@ -2,15 +2,18 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
+mod addresses;
 pub mod announce;
 mod batch;
 pub mod close;
 pub mod deliver;
 pub mod peer;
+pub mod rate;
 pub mod registry;
 mod routed;
 pub mod routes;
 mod run;
+pub mod security;
 mod spread;
 pub mod stats;
 pub mod subscription;

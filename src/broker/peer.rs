@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::batch::{FrameBytes, Frames};
 use super::close::CloseReason;
+use super::security::TlsFacts;
 use super::spread::Refused;
 use super::subscription::{Count, Subscription};
 use crate::auth::{Permissions, ReplyTracker};
@@ -60,6 +61,8 @@ pub struct Facts {
 #[derive(Debug)]
 pub struct Peer {
     facts: Facts,
+    /// Set once the handshake is done, if there is one.
+    tls: OnceLock<Box<TlsFacts>>,
     wire: Box<dyn Wire>,
     state: Mutex<State>,
     /// Most pending bytes; more and the peer is cut off.
@@ -226,6 +229,7 @@ impl Peer {
             wants_info: AtomicBool::new(false),
             label: RwLock::new(label.into()),
             facts,
+            tls: OnceLock::new(),
             expired: AtomicIsize::new(0),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
@@ -273,6 +277,17 @@ impl Peer {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// How the connection is secured; `None` for one without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.get().map(Box::as_ref)
+    }
+
+    /// The connection is secured in this way. Only the first call counts.
+    pub fn set_tls(&self, facts: TlsFacts) {
+        let _ = self.tls.set(Box::new(facts));
     }
 
     /// Whether its own messages come back to it.

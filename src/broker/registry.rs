@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use dashmap::DashMap;
 
 use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::addresses::Addresses;
 use super::peer::Peer;
 use super::routes::{Routes, Share};
 use super::stats::ServerStats;
@@ -23,8 +24,18 @@ pub struct Broker {
     announced: bool,
     /// Links to other servers of the cluster.
     pub routes: Routes,
+    addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+}
+
+/// How many connections there are, a new one included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Population {
+    /// In all.
+    pub all: usize,
+    /// From its address, or its network where that is IPv6; 0 for one without an address.
+    pub from_address: usize,
 }
 
 /// The number of the first connection; nats-server's internal ones take those before it (oracle).
@@ -72,6 +83,7 @@ impl Broker {
             client_count: AtomicUsize::new(0),
             announced,
             routes: Routes::default(),
+            addresses: Addresses::default(),
             stats: ServerStats::default(),
         }
     }
@@ -147,17 +159,24 @@ impl Broker {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Enters a connection; how many there are now, it included.
-    pub fn register(&self, peer: Arc<Peer>) -> usize {
+    /// Enters a connection.
+    pub fn register(&self, peer: Arc<Peer>) -> Population {
         self.stats.total_connections.add(1);
+        let address = peer.facts().ip.parse();
         self.peers.insert(peer.id(), peer);
-        self.client_count.fetch_add(1, Ordering::Relaxed) + 1
+        Population {
+            all: self.client_count.fetch_add(1, Ordering::Relaxed) + 1,
+            from_address: address.map_or(0, |address| self.addresses.enter(address)),
+        }
     }
 
     /// Strikes a connection out.
     pub fn deregister(&self, peer: &Peer) {
         if self.peers.remove(&peer.id()).is_some() {
             self.client_count.fetch_sub(1, Ordering::Relaxed);
+            if let Ok(address) = peer.facts().ip.parse() {
+                self.addresses.leave(address);
+            }
             let (messages, bytes) = peer.traffic_out();
             self.stats.sent_to_closed.add(messages, bytes);
         }
@@ -212,8 +231,8 @@ mod tests {
         let ids = [broker.next_id(), broker.next_id()];
         assert_eq!(ids, [5, 6]);
         let [first, second] = ids.map(peer);
-        assert_eq!(broker.register(Arc::clone(&first)), 1);
-        assert_eq!(broker.register(Arc::clone(&second)), 2);
+        assert_eq!(broker.register(Arc::clone(&first)).all, 1);
+        assert_eq!(broker.register(Arc::clone(&second)).all, 2);
         assert!(Arc::ptr_eq(&broker.peer(6).unwrap(), &second));
         broker.deregister(&first);
         broker.deregister(&first);

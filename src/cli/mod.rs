@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::{self, Environment, Gravity, Layers, Loaded};
+use crate::server::ServerOptions;
 
 use flags::{Action, Given};
 
@@ -270,6 +271,9 @@ fn report(program: Program, loaded: &Loaded) -> Result<Command, Failure> {
     if !lines.is_empty() {
         return Err(program.failure(lines.join("\n")));
     }
+    // What only shows when the parts are put together: rules of accounts, certificate files.
+    ServerOptions::from_config(&loaded.options)
+        .map_err(|reasons| program.failure(reasons.join("\n")))?;
     let path = loaded.options.config_file.clone().unwrap_or_default();
     let digest = loaded.options.config_digest.as_deref().unwrap_or_default();
     let (name, path) = (program.name(), path.display());

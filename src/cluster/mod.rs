@@ -380,7 +380,8 @@ impl Inner {
             label: format!("{endpoint} - rid:{id}"),
         };
         let (read_half, write_half) = split_tcp(stream);
-        let wire = Arc::new(SocketWire::new(write_half));
+        let wire = Arc::new(SocketWire::detached());
+        wire.attach(write_half);
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
         let max_pending = self.clients.settings().limits.max_pending;
         let peer = Arc::new(Peer::new_route(facts, sender, max_pending));

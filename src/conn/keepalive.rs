@@ -85,6 +85,12 @@ impl Keepalive {
         self.last_heard = now;
     }
 
+    /// The peer cannot be heard now, which is not its fault.
+    pub fn put_off(&mut self, now: Instant) {
+        self.unanswered = 0;
+        self.next = self.next.max(now + self.interval);
+    }
+
     /// The peer has answered a ping.
     pub fn ponged(&mut self, now: Instant) {
         self.unanswered = 0;

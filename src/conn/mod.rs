@@ -82,11 +82,28 @@ pub struct Connection<L> {
     keepalive: Keepalive,
     introduce_until: Option<Instant>,
     blocked: Option<Blocked>,
-    /// The slow peer for which this publisher pauses, and until when at most.
-    stalled: Option<(Arc<Peer>, Instant)>,
+    /// Until when nothing is read.
+    stalled: Option<Stall>,
     password_checks: Arc<Semaphore>,
     /// A check of the peer's password; nothing is read until its outcome is known.
     verification: Option<JoinHandle<Result<Login, Rejection>>>,
+}
+
+/// Why a connection is not read, and until when at most.
+#[derive(Debug)]
+enum Stall {
+    /// A peer does not drain what this publisher sends it.
+    For(Arc<Peer>, Instant),
+    /// More has come than the rates allow.
+    Rate(Instant),
+}
+
+impl Stall {
+    fn until(&self) -> Instant {
+        match self {
+            Self::For(_, until) | Self::Rate(until) => *until,
+        }
+    }
 }
 
 /// A wire that takes no bytes.
@@ -204,8 +221,10 @@ impl<L: Link> Connection<L> {
             }
         };
         let ungated = async {
-            if let Some((slow, _)) = stalled {
-                slow.ungated().await;
+            match stalled {
+                Some(Stall::For(slow, _)) => slow.ungated().await,
+                Some(Stall::Rate(_)) => std::future::pending().await,
+                None => {}
             }
         };
         tokio::select! {
@@ -224,13 +243,14 @@ impl<L: Link> Connection<L> {
     }
 
     fn after_turn(&mut self, turned: Turned) {
-        let (verdict, stall, introduced, ponged) = match turned {
+        let (verdict, stall, introduced, ponged, pause) = match turned {
             Turned::Served {
                 verdict,
                 stall,
                 introduced,
                 ponged,
-            } => (verdict, stall, introduced, ponged),
+                pause,
+            } => (verdict, stall, introduced, ponged, pause),
             Turned::EndOfStream => return self.peer.close(CloseReason::ClientClosed),
             Turned::Failed(error) => return self.peer.close(self.link.read_failed(&error)),
         };
@@ -245,7 +265,10 @@ impl<L: Link> Connection<L> {
         }
         if let Some(slow) = stall {
             slow.count_stall();
-            self.stalled = Some((slow, now + MAX_STALL));
+            self.stalled = Some(Stall::For(slow, now + MAX_STALL));
+        }
+        if let Some(pause) = pause {
+            self.stalled = Some(Stall::Rate(now + pause));
         }
         match verdict {
             Verdict::Continue => {}
@@ -296,7 +319,7 @@ impl<L: Link> Connection<L> {
             };
             blocked.since + wait
         });
-        let stalled = self.stalled.as_ref().map(|(_, until)| *until);
+        let stalled = self.stalled.as_ref().map(Stall::until);
         let others = [blocked, stalled, self.introduce_until];
         others
             .into_iter()
@@ -309,7 +332,7 @@ impl<L: Link> Connection<L> {
         if self
             .stalled
             .as_ref()
-            .is_some_and(|(_, until)| now >= *until)
+            .is_some_and(|stall| now >= stall.until())
         {
             self.stalled = None;
         }
@@ -321,6 +344,10 @@ impl<L: Link> Connection<L> {
         self.check_blocked(now);
         if now >= self.keepalive.next() {
             self.link.idle();
+        }
+        if matches!(self.stalled, Some(Stall::Rate(_))) {
+            // Its answer to a ping would not be read.
+            self.keepalive.put_off(now);
         }
         match self.keepalive.due(now) {
             Due::Nothing => {}

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -67,6 +67,8 @@ pub enum Turned {
         introduced: bool,
         /// Whether the peer has answered a ping.
         ponged: bool,
+        /// How long nothing more may be read.
+        pause: Option<Duration>,
     },
     /// The peer will send no more.
     EndOfStream,
@@ -262,6 +264,7 @@ fn begin<'a>(
         messages: 0,
         introduced: false,
         ponged: false,
+        pause: None,
     }
 }
 
@@ -276,5 +279,6 @@ fn end<L: Link>(link: &L, turn: Turn<'_>, served: Served) -> Turned {
         stall: turn.deliveries.take_stall(),
         introduced: turn.introduced,
         ponged: turn.ponged,
+        pause: turn.pause,
     }
 }

@@ -1,5 +1,6 @@
 //! How a connection's bytes move: the two halves of its socket.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +17,8 @@ use crate::broker::peer::Wire;
 pub enum ReadHalf {
     /// Plain TCP.
     Tcp(tcp::OwnedReadHalf),
+    /// Something between the socket and the connection, such as TLS.
+    Layered(Box<dyn Receiver>),
 }
 
 /// The sending half.
@@ -23,6 +26,27 @@ pub enum ReadHalf {
 pub enum WriteHalf {
     /// Plain TCP.
     Tcp(tcp::OwnedWriteHalf),
+    /// Something between the connection and the socket, such as TLS.
+    Layered(Box<dyn Sender>),
+}
+
+/// A receiving half of another layer.
+pub trait Receiver: AsyncRead + fmt::Debug + Send + Unpin {}
+
+/// A sending half of another layer.
+pub trait Sender: fmt::Debug + Send {
+    /// Sends as much as fits without waiting; how many of the bytes need not be offered again.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits: the same bytes are then offered again, possibly with more behind them.
+    /// Anything else means that the connection is broken.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ready when bytes can be sent again, or the connection is broken.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Tells the peer that nothing more will be sent.
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// Takes a TCP stream apart.
@@ -40,6 +64,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Layered(half) => Pin::new(half).poll_read(context, buffer),
         }
     }
 }
@@ -48,18 +73,21 @@ impl WriteHalf {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(half) => half.try_write_vectored(slices),
+            Self::Layered(half) => half.try_write(slices),
         }
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(context),
+            Self::Layered(half) => half.poll_writable(context),
         }
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(context),
+            Self::Layered(half) => half.poll_shutdown(context),
         }
     }
 }
@@ -75,13 +103,18 @@ pub struct SocketWire {
 }
 
 impl SocketWire {
-    /// A wire that sends through `half`.
+    /// A wire that is [attached](Self::attach) to a half later; until then it is to be sent nothing.
     #[must_use]
-    pub fn new(half: WriteHalf) -> Self {
+    pub fn detached() -> Self {
         Self {
-            half: Mutex::new(Some(half)),
+            half: Mutex::new(None),
             control: Notify::new(),
         }
+    }
+
+    /// From now on the wire sends through `half`.
+    pub fn attach(&self, half: WriteHalf) {
+        *self.half.lock().unwrap_or_else(PoisonError::into_inner) = Some(half);
     }
 
     fn with_half<T>(&self, use_half: impl FnOnce(&mut WriteHalf) -> T) -> Option<T> {

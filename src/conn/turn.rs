@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -44,7 +44,7 @@ pub trait Link: Send + 'static {
     fn not_introduced(&mut self);
 
     /// The peer does not drain what is sent to it: says so to the log.
-    fn write_deadline_passed(&mut self, deadline: std::time::Duration);
+    fn write_deadline_passed(&mut self, deadline: Duration);
 
     /// The peer is sent a ping.
     fn pinging(&mut self);
@@ -120,6 +120,8 @@ pub struct Turn<'a> {
     pub introduced: bool,
     /// Set when the peer has answered a ping.
     pub ponged: bool,
+    /// Set when nothing more may be read from the peer for so long.
+    pub pause: Option<Duration>,
 }
 
 /// What each worker thread has once, for whichever connection's turn it is.

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::auth::Authenticator;
 use crate::broker::peer::Peer;
-use crate::broker::registry::Broker;
+use crate::broker::rate::RateTable;
+use crate::broker::registry::{Broker, Population};
 use crate::proto::display::PayloadTrace;
 use crate::proto::encode;
 use crate::proto::info::Info;
@@ -20,6 +21,8 @@ pub struct Limits {
     pub max_pending: usize,
     /// Most connections.
     pub max_connections: usize,
+    /// Most connections from one address, or from one IPv6 network of 64 bits.
+    pub max_connections_per_ip: Option<usize>,
     /// Most subscriptions of one connection.
     pub max_subscriptions: Option<usize>,
     /// Most tokens in a filter.
@@ -32,6 +35,23 @@ pub struct Limits {
     pub trace: PayloadTrace,
 }
 
+impl Limits {
+    /// What a new connection is one too many of, as a line for the log.
+    #[must_use]
+    pub fn exceeded_by(&self, population: Population) -> Option<&'static str> {
+        if population.all > self.max_connections {
+            Some("maximum connections exceeded")
+        } else if self
+            .max_connections_per_ip
+            .is_some_and(|most| population.from_address > most)
+        {
+            Some("maximum connections of one address exceeded")
+        } else {
+            None
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -39,6 +59,7 @@ impl Default for Limits {
             max_payload: Some(1024 * 1024),
             max_pending: 64 * 1024 * 1024,
             max_connections: 64 * 1024,
+            max_connections_per_ip: None,
             max_subscriptions: None,
             max_subscription_tokens: None,
             headers: true,
@@ -48,6 +69,19 @@ impl Default for Limits {
     }
 }
 
+/// What clients are told and asked about TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TlsTerms {
+    /// Whether a connection must be secured.
+    pub required: bool,
+    /// Whether it may be secured and need not.
+    pub available: bool,
+    /// Whether the client must present a certificate.
+    pub verify: bool,
+    /// Whether that certificate decides which user it is.
+    pub map_certificate: bool,
+}
+
 /// What can change while the server runs; a connection keeps what was in force when it began.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
@@ -55,6 +89,10 @@ pub struct ClientSettings {
     pub limits: Limits,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
+    /// TLS of the listener.
+    pub tls: TlsTerms,
+    /// How much users and accounts may publish.
+    pub rates: Arc<RateTable>,
 }
 
 /// What all clients of a server share.
@@ -159,7 +197,11 @@ impl ClientContext {
         info.connect_urls.clone_from(&topology.connect_urls);
         drop(topology);
         info.client_ip.clone_from(&facts.ip);
-        info.auth_required = self.settings().authenticator.is_required();
+        let settings = self.settings();
+        info.auth_required = settings.authenticator.is_required();
+        info.tls_required = settings.tls.required;
+        info.tls_verify = settings.tls.verify;
+        info.tls_available = settings.tls.available;
         info
     }
 }

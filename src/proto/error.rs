@@ -19,6 +19,8 @@ pub enum ProtocolError {
     MaximumSubscriptions,
     /// The server, or this account, has as many connections as it may have.
     MaximumConnections,
+    /// More connections want TLS in this second than are taken.
+    ConnectionThrottled,
     /// The filter has more tokens than `max_subscription_tokens`.
     TooManySubjectTokens(Vec<u8>),
     /// A filter that nobody can subscribe to.
@@ -64,6 +66,7 @@ impl ProtocolError {
             Self::MaximumPayload => "Maximum Payload Violation",
             Self::MaximumSubscriptions => "maximum subscriptions exceeded",
             Self::MaximumConnections => "maximum connections exceeded",
+            Self::ConnectionThrottled => "Connection throttling is active. Please try again later.",
             Self::InvalidSubject => "Invalid Subject",
             Self::InvalidPublishSubject => "Invalid Publish Subject",
             Self::NoRespondersRequiresHeaders => "no responders requires headers support",
@@ -128,6 +131,7 @@ impl ProtocolError {
             | Self::MaximumControlLine
             | Self::MaximumPayload
             | Self::MaximumConnections
+            | Self::ConnectionThrottled
             | Self::NoRespondersRequiresHeaders
             | Self::InvalidClientProtocol
             | Self::StaleConnection

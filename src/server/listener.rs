@@ -5,16 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::Inner;
+use super::newcomer::Newcomer;
+use super::{Inner, secure};
 use crate::broker::close::CloseReason;
-use crate::broker::peer::{Facts, Peer};
-use crate::conn::Connection;
-use crate::conn::transport::{SharedWire, SocketWire, split_tcp};
-use crate::link::client::Client;
-use crate::proto::encode;
+use crate::conn::transport::split_tcp;
 use crate::proto::error::ProtocolError;
 
 /// First and longest pause after the system would not accept a connection (too many open files).
@@ -93,51 +89,33 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
     // socket is broken already, which the first read tells.
     let _ = stream.set_nodelay(true);
-    let context = &server.context;
-    let settings = context.settings();
-    let id = context.broker.next_id();
-    let (ip, port) = (address.ip().to_canonical(), address.port());
-    let endpoint = SocketAddr::new(ip, port);
-    let nonce = if settings.authenticator.info_nonce_required() {
-        nonce()
-    } else {
-        String::new()
-    };
-    let label = format!("{endpoint} - cid:{id}");
-    let facts = Facts {
-        id,
-        ip: ip.to_string(),
-        nonce,
-        label,
-    };
-    let (read_half, write_half) = split_tcp(stream);
-    let wire = Arc::new(SocketWire::new(write_half));
-    let sender = Box::new(SharedWire(Arc::clone(&wire)));
-    tracing::debug!(cid = id, "{} - Client connection created", facts.label);
-    let peer = Arc::new(Peer::new(facts, sender, settings.limits.max_pending));
-    let connections = context.broker.register(Arc::clone(&peer));
-    peer.send(&encode::info(&context.greeting(&peer).to_json()));
-    if connections > settings.limits.max_connections {
-        tracing::error!(cid = id, "{} - maximum connections exceeded", peer.label());
-        peer.send(&encode::error(&ProtocolError::MaximumConnections));
-        peer.close(CloseReason::MaximumConnectionsExceeded);
+    let (newcomer, population) = Newcomer::register(server, address);
+    let secured = server.secured();
+    let handshake_first = secured
+        .as_ref()
+        .is_some_and(|(tls, _)| tls.handshake_first());
+    if let Some(exceeded) = newcomer.settings().limits.exceeded_by(population) {
+        let (id, label) = (newcomer.peer().id(), newcomer.peer().label());
+        tracing::error!(cid = id, "{label} - {exceeded}");
+        if !handshake_first {
+            newcomer.greet();
+        }
+        let (error, reason) = (
+            ProtocolError::MaximumConnections,
+            CloseReason::MaximumConnectionsExceeded,
+        );
+        return newcomer.refuse(split_tcp(stream), &error, reason);
     }
-    peer.flush();
-    // Shutdown closes everybody it finds registered; this one may have come too late to be found.
-    if server.stopping.is_cancelled() {
-        peer.close(CloseReason::ServerShutdown);
-    }
-    let client = Client::new(Arc::clone(context), Arc::clone(&peer));
-    let connection = Connection::new(read_half, wire, peer, client, server.surroundings());
-    server.connections.spawn(connection.run());
-}
-
-/// A challenge for clients that log in with a key: 15 characters of URL-safe base64.
-fn nonce() -> String {
-    let mut bytes = [0; 11];
-    // Without randomness the empty challenge remains, which no signature is accepted for.
-    match SystemRandom::new().fill(&mut bytes) {
-        Ok(()) => data_encoding::BASE64URL_NOPAD.encode(&bytes),
-        Err(_) => String::new(),
+    match secured {
+        None => {
+            newcomer.greet();
+            let (read, write) = split_tcp(stream);
+            newcomer.run(read, write);
+        }
+        Some((tls, gate)) => {
+            server
+                .connections
+                .spawn(secure::serve(newcomer, tls, gate, stream));
+        }
     }
 }

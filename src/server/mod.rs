@@ -2,13 +2,15 @@
 mod identity;
 mod lame_duck;
 mod listener;
+mod newcomer;
+mod secure;
 pub mod settings;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -17,13 +19,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
+use crate::broker::rate::RateTable;
 use crate::broker::registry::Broker;
 use crate::cluster::{Cluster, ClusterOptions, client_urls};
 use crate::conn::{Surroundings, Timeouts};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::proto::info::Info;
+use crate::tls::{GateLimits, HandshakeGate};
 use identity::Identity;
 use listener::Listener;
+pub use secure::{ClientTls, ClientTlsOptions};
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
@@ -64,6 +69,10 @@ pub struct ServerOptions {
     pub accounts: Vec<String>,
     /// How the server takes part in a cluster, if it does.
     pub cluster: Option<ClusterOptions>,
+    /// TLS of the listener, if it has it.
+    pub tls: Option<Arc<ClientTls>>,
+    /// How much users and accounts may publish.
+    pub rates: Arc<RateTable>,
 }
 
 /// A server could not start.
@@ -78,6 +87,8 @@ pub enum StartError {
     },
     /// No key could be made.
     Identity(String),
+    /// The system has no thread for handshakes to give.
+    Handshakes(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -90,6 +101,12 @@ impl fmt::Display for StartError {
             }
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
+            }
+            Self::Handshakes(error) => {
+                write!(
+                    formatter,
+                    "Error starting the thread for TLS handshakes: {error}"
+                )
             }
         }
     }
@@ -109,6 +126,9 @@ struct Inner {
     cluster: Option<Cluster>,
     identity: Identity,
     timeouts: RwLock<Timeouts>,
+    tls: RwLock<Option<Arc<ClientTls>>>,
+    /// Where handshakes are done, once there is TLS.
+    gate: OnceLock<Arc<HandshakeGate>>,
     password_checks: Arc<Semaphore>,
     lame_duck_duration: Duration,
     lame_duck_grace_period: Duration,
@@ -150,6 +170,8 @@ impl Server {
         let ServerOptions {
             limits,
             authenticator,
+            tls,
+            rates,
             ..
         } = options;
         let context = ClientContext::new(
@@ -157,6 +179,8 @@ impl Server {
             ClientSettings {
                 limits,
                 authenticator,
+                tls: tls.as_deref().map(ClientTls::terms).unwrap_or_default(),
+                rates,
             },
             info,
         );
@@ -175,6 +199,8 @@ impl Server {
                 cluster,
                 identity,
                 timeouts: RwLock::new(options.timeouts),
+                tls: RwLock::default(),
+                gate: OnceLock::new(),
                 password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
                 lame_duck_duration: options.lame_duck_duration,
                 lame_duck_grace_period: options.lame_duck_grace_period,
@@ -187,6 +213,7 @@ impl Server {
                 is_lame_duck: AtomicBool::new(false),
             }),
         };
+        server.replace_tls(tls).map_err(StartError::Handshakes)?;
         server
             .inner
             .listeners
@@ -232,6 +259,32 @@ impl Server {
             .timeouts
             .write()
             .unwrap_or_else(PoisonError::into_inner) = timeouts;
+    }
+
+    /// Puts another TLS in force for new connections, or none. Clients whose key is not pinned any more are closed.
+    ///
+    /// # Errors
+    /// If the system has no thread for handshakes to give; nothing changes then.
+    pub fn replace_tls(&self, tls: Option<Arc<ClientTls>>) -> io::Result<()> {
+        let inner = &self.inner;
+        if let Some(tls) = &tls {
+            if inner.gate.get().is_none() {
+                let gate = HandshakeGate::start(GateLimits::default())?;
+                let _ = inner.gate.set(Arc::new(gate));
+            }
+            inner.listeners.spawn(secure::keep_fresh(
+                Arc::downgrade(tls),
+                inner.closing_listeners.clone(),
+            ));
+            for peer in inner.context.broker.peers() {
+                let certificate = peer.tls().map(|facts| facts.peer_certificate.as_deref());
+                if certificate.is_some_and(|certificate| !tls.admits(certificate)) {
+                    peer.close(CloseReason::TlsHandshakeError);
+                }
+            }
+        }
+        *inner.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        Ok(())
     }
 
     /// Stops accepting clients, tells those it has to move, closes them one after the other and ends.
@@ -281,6 +334,12 @@ impl Inner {
         self.closing_listeners.cancel();
         self.listeners.close();
         self.listeners.wait().await;
+    }
+
+    /// TLS and where its handshakes are done, if new clients get it.
+    fn secured(&self) -> Option<(Arc<ClientTls>, Arc<HandshakeGate>)> {
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        Some((tls.clone()?, self.gate.get()?.clone()))
     }
 
     fn surroundings(&self) -> Surroundings {

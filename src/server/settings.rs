@@ -1,22 +1,30 @@
 //! From the configuration to what the server's parts take.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::ServerOptions;
+use super::{ClientTls, ClientTlsOptions, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::cluster::ClusterOptions;
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
+use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
+use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
 use crate::link::context::{ClientSettings, Limits};
 use crate::proto::display::PayloadTrace;
+use crate::tls::{CertificateFiles, PinnedCertificates, TlsOptions, TlsVersion};
+
+/// How much longer than a handshake a client with TLS may take to introduce itself (oracle).
+const AFTER_HANDSHAKE: Duration = Duration::from_secs(1);
 
 impl ServerOptions {
     /// What the configuration asks for.
@@ -24,10 +32,13 @@ impl ServerOptions {
     /// # Errors
     /// Each rule for coming in that makes no sense or leaves a door open.
     pub fn from_config(options: &Options) -> Result<Self, Vec<String>> {
+        let tls = client_tls(options).map_err(|reason| vec![reason])?;
         let ClientSettings {
             limits,
             authenticator,
-        } = client_settings(options)?;
+            rates,
+            ..
+        } = client_settings(options, tls.as_deref())?;
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -51,7 +62,58 @@ impl ServerOptions {
                 .map(|account| account.name.clone())
                 .collect(),
             cluster: ClusterOptions::from_config(options)?,
+            tls,
+            rates,
         })
+    }
+}
+
+/// TLS of the client listener, if there is to be one. Reads its files.
+///
+/// # Errors
+/// If a file cannot be used.
+pub fn client_tls(options: &Options) -> Result<Option<Arc<ClientTls>>, String> {
+    let Some(tls) = &options.tls else {
+        return Ok(None);
+    };
+    let pinned = PinnedCertificates::new(&tls.pinned_certs).map_err(|error| error.to_string())?;
+    let made = ClientTls::new(ClientTlsOptions {
+        tls: tls_options(tls),
+        allow_plain: options.allow_non_tls,
+        map_certificate: tls.verify_and_map,
+        timeout: tls.timeout_or_default(),
+        handshake_first: tls.handshake_first,
+        pinned,
+        connection_rate_limit: tls.connection_rate_limit,
+    });
+    made.map(|made| Some(Arc::new(made)))
+        .map_err(|error| error.to_string())
+}
+
+/// What a `tls` block says about handshakes.
+fn tls_options(tls: &Tls) -> TlsOptions {
+    let single = tls.cert_file.iter().zip(&tls.key_file);
+    let several = tls
+        .certificates
+        .iter()
+        .map(|pair| (&pair.cert_file, &pair.key_file));
+    let certificates = single
+        .chain(several)
+        .map(|(cert_file, key_file)| CertificateFiles {
+            cert_file: cert_file.clone(),
+            key_file: key_file.clone(),
+        });
+    TlsOptions {
+        certificates: certificates.collect(),
+        ca_file: tls.ca_file.clone(),
+        verify: tls.verify,
+        cipher_suites: tls.cipher_suites.clone(),
+        allow_insecure_cipher_suites: tls.allow_insecure_cipher_suites,
+        curve_preferences: tls.curve_preferences.clone(),
+        min_version: match tls.min_version {
+            None | Some(ConfiguredVersion::Tls12) => TlsVersion::Tls12,
+            Some(ConfiguredVersion::Tls13) => TlsVersion::Tls13,
+        },
     }
 }
 
@@ -59,10 +121,15 @@ impl ServerOptions {
 ///
 /// # Errors
 /// As [`ServerOptions::from_config`].
-pub fn client_settings(options: &Options) -> Result<ClientSettings, Vec<String>> {
+pub fn client_settings(
+    options: &Options,
+    tls: Option<&ClientTls>,
+) -> Result<ClientSettings, Vec<String>> {
     Ok(ClientSettings {
         limits: limits(options),
         authenticator: authenticator(options)?,
+        tls: tls.map(ClientTls::terms).unwrap_or_default(),
+        rates: Arc::new(rates(options)),
     })
 }
 
@@ -70,12 +137,34 @@ pub fn client_settings(options: &Options) -> Result<ClientSettings, Vec<String>>
 #[must_use]
 pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
     let configured = options.authorization.timeout;
-    let introduction = configured.unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT);
+    let tls = options.tls.as_ref();
+    let default = tls.map_or(DEFAULT_AUTHENTICATION_TIMEOUT, |tls| {
+        tls.timeout_or_default() + AFTER_HANDSHAKE
+    });
+    let introduction = configured.unwrap_or(default);
     Timeouts {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
         introduction: authenticator.is_required().then_some(introduction),
+    }
+}
+
+fn rates(options: &Options) -> RateTable {
+    let limit = |name: &str, configured: Option<ConfiguredRate>| {
+        let ConfiguredRate { messages, bytes } = configured?;
+        let limit = RateLimit::new(Rate { messages, bytes });
+        Some((name.to_owned(), Arc::new(limit)))
+    };
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    RateTable {
+        users: users
+            .filter_map(|user| limit(user.identity.name(), user.rate_limit))
+            .collect(),
+        accounts: (options.accounts.iter())
+            .filter_map(|account| limit(&account.name, account.rate_limit))
+            .collect(),
     }
 }
 
@@ -86,6 +175,9 @@ fn limits(options: &Options) -> Limits {
         max_payload: options.max_payload.map(|bytes| size(bytes.into())),
         max_pending: size(options.max_pending),
         max_connections: size(options.max_connections),
+        max_connections_per_ip: options
+            .max_connections_per_ip
+            .map(|count| size(count.into())),
         max_subscriptions: options.max_subscriptions.map(|count| size(count.into())),
         max_subscription_tokens: options.max_subscription_tokens.map(usize::from),
         headers: !options.no_header_support,
@@ -118,6 +210,7 @@ fn authenticator(options: &Options) -> Result<Arc<Authenticator>, Vec<String>> {
 
 fn auth_rules(options: &Options) -> AuthRules {
     let block = &options.authorization;
+    let maps_certificates = options.tls.as_ref().is_some_and(|tls| tls.verify_and_map);
     let secret = |secret: &crate::config::Secret| Secret::new(secret.expose());
     let mut users: Vec<UserRules> = block
         .users
@@ -139,7 +232,11 @@ fn auth_rules(options: &Options) -> AuthRules {
         accounts: options.accounts.iter().map(account_rules).collect(),
         system_account: options.system_account.clone(),
         no_auth_user: options.no_auth_user.clone(),
-        certificate_listeners: Vec::new(),
+        certificate_listeners: if maps_certificates {
+            vec![ConnectionType::Standard]
+        } else {
+            Vec::new()
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::{InvalidMessage, ProtocolVersion, ServerConfig};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::session::Session;
 use super::stream::{self, TlsReadHalf, TlsWriteHalf};
 use super::suites::suite_name;
+use crate::broker::security::TlsFacts;
 
 /// Bytes of a handshake that are kept while it is incomplete: the longest handshake message and its records.
 const HANDSHAKE_LIMIT: usize = 80 * 1024;
@@ -73,7 +74,9 @@ impl Default for GateLimits {
 pub enum HandshakeError {
     /// It took longer than it may.
     Timeout,
-    /// The peer closed the connection.
+    /// The peer closed the connection before anything was done for it.
+    Abandoned,
+    /// The peer closed the connection in the middle.
     Closed,
     /// The socket failed.
     Socket(io::Error),
@@ -90,8 +93,15 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str("TLS handshake timeout"),
-            Self::Closed => f.write_str("TLS handshake error: EOF"),
+            Self::Abandoned | Self::Closed => f.write_str("TLS handshake error: EOF"),
             Self::Socket(error) => write!(f, "TLS handshake error: {error}"),
+            Self::Refused(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => f
+                .write_str(
+                    "TLS handshake error: tls: first record does not look like a TLS handshake",
+                ),
+            Self::Refused(rustls::Error::NoCertificatesPresented) => {
+                f.write_str("TLS handshake error: tls: client didn't provide a certificate")
+            }
             Self::Refused(error) => write!(f, "TLS handshake error: {error}"),
             Self::TooLong => f.write_str("TLS handshake error: handshake too long"),
             Self::Busy => f.write_str("TLS handshake error: too many connections are waiting"),
@@ -100,6 +110,19 @@ impl fmt::Display for HandshakeError {
 }
 
 impl std::error::Error for HandshakeError {}
+
+impl HandshakeError {
+    /// Whether the peer was a probe, a scanner or a plain client rather than one that tried and failed.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        let no_tls = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        match self {
+            Self::Timeout | Self::Abandoned => true,
+            Self::Refused(error) => *error == no_tls,
+            Self::Closed | Self::Socket(_) | Self::TooLong | Self::Busy => false,
+        }
+    }
+}
 
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
@@ -112,17 +135,6 @@ impl From<io::Error> for HandshakeError {
             Self::Socket(error)
         }
     }
-}
-
-/// What was agreed upon, for logs and monitoring.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// `1.2` or `1.3`.
-    pub version: &'static str,
-    /// Go's name of the cipher suite.
-    pub cipher_suite: String,
-    /// The client's own certificate in DER, if it presented one; its chain has been verified.
-    pub peer_certificate: Option<Vec<u8>>,
 }
 
 /// A connection whose handshake is done.
@@ -148,10 +160,11 @@ impl Established {
         let certificates = connection.peer_certificates().unwrap_or_default();
         TlsFacts {
             version,
-            cipher_suite: suite
-                .map(|suite| suite_name(suite.suite()))
-                .unwrap_or_default(),
-            peer_certificate: certificates.first().map(|certificate| certificate.to_vec()),
+            cipher_suite: suite.map_or("unknown", |suite| suite_name(suite.suite())),
+            peer_certificate: certificates
+                .first()
+                .map(|certificate| certificate.as_ref().into()),
+            handshake_first: false,
         }
     }
 
@@ -302,7 +315,7 @@ async fn admit(
     };
     if socket.ready(Interest::READABLE).await?.is_read_closed() {
         // It gave up while it waited. No signature for it.
-        return Err(HandshakeError::Closed);
+        return Err(HandshakeError::Abandoned);
     }
     let session = Session::new(config).map_err(HandshakeError::Refused)?;
     let mut handshake = Handshake {
@@ -350,7 +363,9 @@ impl Handshake {
         let mut turn = Some(turn);
         loop {
             let taken = self.take_in();
-            self.send().await?;
+            if !matches!(&taken, Err(error) if error.is_probe()) {
+                self.send().await?;
+            }
             taken?;
             if !self.session.connection().is_handshaking() {
                 return Ok(());

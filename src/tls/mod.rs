@@ -21,10 +21,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use gate::{Established, GateLimits, HandshakeError, HandshakeGate, TlsFacts};
+pub use gate::{Established, GateLimits, HandshakeError, HandshakeGate};
 pub use known_hosts::names_known_host;
 pub use listener::{Refresh, TlsListener};
-pub use pinned::PinnedCertificates;
+pub use pinned::{PinnedCertificates, pin_of};
 pub use rate_limit::RateLimit;
 pub use sniff::{TLS_HANDSHAKE_BYTE, first_byte};
 pub use stream::{TlsReadHalf, TlsWriteHalf};

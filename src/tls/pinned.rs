@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use ring::digest;
 
 use super::TlsError;
@@ -28,19 +28,25 @@ impl PinnedCertificates {
     /// Whether a peer with this certificate, or without one, may stay.
     #[must_use]
     pub fn admit(&self, certificate: Option<&[u8]>) -> bool {
-        self.0.is_empty()
-            || certificate
-                .and_then(certificate_public_key)
-                .is_some_and(|key| {
-                    self.0
-                        .contains(digest::digest(&digest::SHA256, &key).as_ref())
-                })
+        let digest = || certificate.and_then(key_digest);
+        self.0.is_empty() || digest().is_some_and(|digest| self.0.contains(digest.as_ref()))
     }
+}
+
+/// What `pinned_certs` would have to list for a certificate in DER; `None` if it is none.
+#[must_use]
+pub fn pin_of(certificate: &[u8]) -> Option<String> {
+    key_digest(certificate).map(|digest| HEXLOWER.encode(digest.as_ref()))
+}
+
+fn key_digest(certificate: &[u8]) -> Option<digest::Digest> {
+    let key = certificate_public_key(certificate)?;
+    Some(digest::digest(&digest::SHA256, &key))
 }
 
 #[cfg(test)]
 mod tests {
-    use data_encoding::{HEXLOWER, HEXUPPER};
+    use data_encoding::HEXUPPER;
     use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 
     use super::*;
@@ -59,6 +65,10 @@ mod tests {
         ] {
             let pinned = PinnedCertificates::new(&[text]).unwrap();
             assert!(pinned.admit(Some(certificate.der())));
+            assert_eq!(
+                pin_of(certificate.der()).unwrap(),
+                HEXLOWER.encode(digest.as_ref())
+            );
             assert!(!pinned.admit(None) && !pinned.admit(Some(b"garbage")));
         }
         let other = PinnedCertificates::new(&["00".repeat(32)]).unwrap();

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::session::Session;
+use crate::conn::transport::{Receiver, Sender};
 
 /// The buffer through which a thread's connections receive, in bytes: four records.
 const RECEIVE_BUFFER: usize = 64 * 1024;
@@ -118,13 +119,10 @@ impl AsyncRead for TlsReadHalf {
     }
 }
 
-impl TlsWriteHalf {
-    /// Seals and sends; returns how many plain bytes the socket has taken.
-    ///
-    /// # Errors
-    /// `WouldBlock` if it took none: the same bytes must then be offered again, possibly with more behind them.
-    /// Any other error is the end of the connection.
-    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+impl Receiver for TlsReadHalf {}
+
+impl Sender for TlsWriteHalf {
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let Shared { socket, .. } = &*self.0;
         let mut state = self.0.lock();
         state.flush(socket)?;
@@ -142,13 +140,12 @@ impl TlsWriteHalf {
         }
     }
 
-    /// Ready when the socket takes bytes again, or is broken.
-    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.socket.poll_write_ready(context)
     }
 
-    /// Tells the peer that nothing more will be sent, by a notice and by closing this direction of the socket.
-    pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends the notice that TLS has for it, then closes this direction of the socket.
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Shared { socket, .. } = &*self.0;
         loop {
             let flushed = {

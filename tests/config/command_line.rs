@@ -389,7 +389,7 @@ const MISUSE: &[(&[&str], &str)] = &[
     ),
     (
         &["--tlscert", "a", "--tlskey", "b"],
-        "--tlscert: \"tls\" is not supported by this version",
+        "--tlscert: open a: no such file or directory",
     ),
 ];
 

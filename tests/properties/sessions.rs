@@ -9,7 +9,7 @@ use midge::broker::deliver::Deliveries;
 use midge::broker::peer::{Facts, Peer, Wire};
 use midge::conn::turn::{Input, Link as _, Turn, Verdict};
 use midge::link::client::Client;
-use midge::link::context::{ClientContext, ClientSettings, Limits};
+use midge::link::context::{ClientContext, ClientSettings, Limits, TlsTerms};
 use midge::proto::info::Info;
 
 use super::wire::{Message, read_frames};
@@ -118,6 +118,8 @@ impl Bench {
         let settings = ClientSettings {
             limits,
             authenticator,
+            tls: TlsTerms::default(),
+            rates: Arc::default(),
         };
         let context = ClientContext::new(Arc::default(), settings, info);
         Self {
@@ -184,6 +186,7 @@ impl Bench {
             messages: 0,
             introduced: false,
             ponged: false,
+            pause: None,
         };
         let served = session.client.serve(
             &mut turn,

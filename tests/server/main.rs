@@ -14,6 +14,8 @@ mod keepalive;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod midge;
 #[cfg(test)]
 mod order;

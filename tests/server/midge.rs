@@ -25,7 +25,7 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Process {
@@ -63,8 +63,13 @@ impl Process {
             child,
             address: address.unwrap(),
             log,
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Replaces the configuration file, which the server was started with, for a reload.
+    pub(crate) fn configure(&self, configuration: &str) {
+        std::fs::write(self.directory.path().join("midge.conf"), configuration).unwrap();
     }
 
     pub(crate) fn connect(&self) -> Client {
@@ -144,8 +149,9 @@ fn read_address(path: &Path) -> Option<SocketAddr> {
     ports["nats"][0]
         .as_str()
         .unwrap()
-        .strip_prefix("nats://")
+        .split_once("://")
         .unwrap()
+        .1
         .parse()
         .ok()
 }

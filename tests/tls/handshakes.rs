@@ -1,6 +1,7 @@
 //! Versions, suites and certificates on both sides.
 
 use midge::auth::CertificateNames;
+use midge::conn::transport::Sender as _;
 use midge::tls::{
     HandshakeError, PinnedCertificates, TlsError, TlsListener, TlsOptions, TlsVersion,
 };
@@ -32,7 +33,7 @@ async fn connect(server: &mut Server, setup: ClientSetup) -> (bool, Result<Facts
     (client.await.unwrap().is_ok(), outcome)
 }
 
-type Facts = midge::tls::TlsFacts;
+type Facts = midge::broker::security::TlsFacts;
 
 #[tokio::test]
 async fn both_versions_are_spoken() {
@@ -49,7 +50,7 @@ async fn both_versions_are_spoken() {
     assert!(content);
     let facts = facts.unwrap();
     let expected = ("1.2", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256");
-    assert_eq!((facts.version, facts.cipher_suite.as_str()), expected);
+    assert_eq!((facts.version, facts.cipher_suite), expected);
     assert_eq!(facts.peer_certificate, None);
 }
 
@@ -92,7 +93,7 @@ async fn verified_clients_are_known_by_their_certificate() {
         let (content, facts) = connect(&mut server, setup).await;
         assert!(content);
         let certificate = facts.unwrap().peer_certificate.unwrap();
-        assert_eq!(certificate, identity.certificate.der().to_vec());
+        assert_eq!(&*certificate, identity.certificate.der().as_ref());
         let names = CertificateNames::read(&certificate).unwrap();
         assert_eq!(names.dns_names(), ["client.example"]);
         let pinned = PinnedCertificates::new(&["ab".repeat(32)]).unwrap();

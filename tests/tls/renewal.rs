@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use midge::conn::transport::Sender as _;
 use midge::tls::{Refresh, TlsListener, TlsOptions};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};

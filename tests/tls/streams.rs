@@ -2,6 +2,7 @@
 
 use std::io::{IoSlice, Read as _, Write as _};
 
+use midge::conn::transport::Sender as _;
 use midge::tls::{TlsReadHalf, TlsWriteHalf};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::AsyncReadExt as _;

@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 /// How long a test waits for something that should happen at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+const PING: &[u8] = b"PING\r\n";
+
 /// An authority with its own key.
 pub(crate) struct Authority {
     pub(crate) certificate: rcgen::Certificate,
@@ -48,7 +50,10 @@ impl Authority {
 
     pub(crate) fn sign(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let parameters = CertificateParams::new(names).unwrap();
+        self.sign_for(&CertificateParams::new(names).unwrap())
+    }
+
+    pub(crate) fn sign_for(&self, parameters: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         Identity { certificate, key }
@@ -180,9 +185,13 @@ impl Client {
     }
 
     pub(crate) fn named(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> Self {
+        Self::over(TcpStream::connect(address).unwrap(), config, name)
+    }
+
+    /// A client on a socket through which plain bytes may have gone already.
+    pub(crate) fn over(socket: TcpStream, config: Arc<ClientConfig>, name: &str) -> Self {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let session = ClientConnection::new(config, name).unwrap();
-        let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { session, socket }
@@ -200,6 +209,36 @@ impl Client {
         let mut stream = rustls::Stream::new(&mut self.session, &mut self.socket);
         stream.write_all(bytes)?;
         stream.flush()
+    }
+
+    /// The next bytes must be these, at least as many as in `PING`; the server's pings are passed over.
+    pub(crate) fn expect(&mut self, expected: &str) {
+        let mut got = self.read(PING.len()).unwrap();
+        while got == PING {
+            got = self.read(PING.len()).unwrap();
+        }
+        got.extend(self.read(expected.len() - PING.len()).unwrap());
+        assert_eq!(String::from_utf8_lossy(&got), expected);
+    }
+
+    /// The next line that is no ping, without its line end.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.extend(self.read(1).unwrap());
+            if line == PING {
+                line.clear();
+            }
+        }
+        String::from_utf8(line).unwrap().trim_end().to_owned()
+    }
+
+    /// Everything but pings up to the end, however it comes.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        let mut stream = rustls::Stream::new(&mut self.session, &mut self.socket);
+        let _reset_is_an_end = stream.read_to_end(&mut rest);
+        String::from_utf8(rest).unwrap().replace("PING\r\n", "")
     }
 
     pub(crate) fn read(&mut self, count: usize) -> io::Result<Vec<u8>> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Options;
 use super::mappings::{self, Mapping, mappings};
 use super::permissions::{self, Permissions, permissions};
+use super::rate_limit::{self, RateLimit};
 use super::read::{
     boolean, integer, optional_text, percentage, set, strict_duration, table, tables, text,
     text_list,
@@ -37,6 +38,8 @@ pub struct Account {
     pub mappings: Vec<Mapping>,
     /// Its limits.
     pub limits: AccountLimits,
+    /// How much all its connections may publish.
+    pub rate_limit: Option<RateLimit>,
     /// Where traced messages are reported.
     pub message_trace: Option<MessageTrace>,
     /// Where it was written.
@@ -173,6 +176,11 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
         .example("{ publish: \">\", subscribe: \">\" }")
         .children(permissions::about)
         .store(|d, e, p| d.default_permissions = permissions(e, p)),
+    of_account("rate_limit", Kind::Block, "")
+        .document("How much all connections of the account may publish; more is read later.")
+        .example("{ messages: 1000, bytes: 1MB }")
+        .children(rate_limit::about)
+        .store(|d, e, p| d.rate_limit = rate_limit::rate_limit(e, p)),
     of_account("exports", Kind::Blocks, "[]")
         .document("What the account offers to other accounts.")
         .children(|| abouts(EXPORT))
@@ -257,6 +265,7 @@ fn empty(name: &str, place: &Place) -> Account {
         imports: Vec::new(),
         mappings: Vec::new(),
         limits: AccountLimits::default(),
+        rate_limit: None,
         message_trace: None,
         place: place.clone(),
     }

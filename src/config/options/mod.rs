@@ -9,6 +9,7 @@ pub mod cluster;
 pub(crate) mod links;
 pub mod mappings;
 pub mod permissions;
+pub mod rate_limit;
 pub(crate) mod read;
 pub mod row;
 pub mod table;
@@ -71,6 +72,8 @@ pub struct Options {
 
     /// Connections at a time; 0 refuses every client, as nats-server does.
     pub max_connections: u64,
+    /// Connections at a time from one address; none is without a limit.
+    pub max_connections_per_ip: Option<u32>,
     /// Subscriptions of one connection; none is without a limit.
     pub max_subscriptions: Option<u32>,
     /// Tokens of a subscription's subject; none is without a limit.
@@ -146,6 +149,7 @@ impl Default for Options {
             store_dir: None,
             log: LogOptions::default(),
             max_connections: 65_536,
+            max_connections_per_ip: None,
             max_subscriptions: None,
             max_subscription_tokens: None,
             max_control_line: 4_096,

@@ -22,7 +22,7 @@ const NO_JETSTREAM: &str =
 const NO_OPERATORS: &str = "accounts signed by an operator (JWT) are not built yet";
 const NO_PROFILES: &str = "profiles are taken with perf, not over HTTP";
 const NO_PROXIES: &str = "trusted proxies are not built yet";
-const NO_TLS: &str = "TLS is not built yet; put a TLS proxy in front, or use nats-server";
+const NO_STAPLING: &str = "what authorities say about certificates is not looked up (OCSP)";
 const ONLY_NATS: &str = "clients speak the NATS protocol over TCP only in this version";
 const NO_OTHER_SERVERS: &str = "servers connect to each other as one cluster only in this version";
 const REPORTS: &str = "the same failure is logged once a minute, with how often it came";
@@ -210,6 +210,14 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
                 limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
             );
         }),
+    option("max_connections_per_ip", Kind::Integer, "0")
+        .document(
+            "Connections at a time from one address, or from one IPv6 network of 64 bits; 0 is \
+             without a limit.",
+        )
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| set(&mut o.max_connections_per_ip, optional_limit(e, I32, p))),
     option("max_subscriptions", Kind::Integer, "0")
         .document("Subscriptions of one connection; 0 is without a limit.")
         .aliases(&["max_subs"])
@@ -365,7 +373,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("TLS for clients.")
         .children(super::tls::about)
         .section(Section::Tls)
-        .missing(NO_TLS)
         .live()
         .store(|o, e, p| {
             o.tls = super::tls::tls(e, super::tls::Listener::Clients, p);
@@ -373,7 +380,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("allow_non_tls", Kind::Boolean, "false")
         .document("Take clients without TLS as well, when TLS is configured.")
         .section(Section::Tls)
-        .missing(NO_TLS)
+        .live()
         .store(|o, e, p| set(&mut o.allow_non_tls, boolean(e, p))),
     // Monitoring
     option("http", Kind::Address, "")
@@ -522,13 +529,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .missing(NO_OPERATORS),
     absent("ocsp", "Show clients that the certificate is not revoked.")
         .example("false")
-        .missing(NO_TLS),
+        .missing(NO_STAPLING),
     absent(
         "ocsp_cache",
         "Keep what authorities said about certificates.",
     )
     .example("false")
-    .missing(NO_TLS),
+    .missing(NO_STAPLING),
     absent(
         "proxy_protocol",
         "Take the client address from a PROXY protocol header.",

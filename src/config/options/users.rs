@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::permissions::{self, Permissions, permissions};
+use super::rate_limit::{self, RateLimit};
 use super::read::{boolean, optional_secret, optional_text, set, tables, text, texts};
 use super::row::{About, Kind, Row, abouts, read_table};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
@@ -20,6 +21,8 @@ pub struct User {
     pub allowed_connection_types: Option<Vec<ConnectionType>>,
     /// Take the user only through a trusted proxy.
     pub proxy_required: bool,
+    /// How much all connections of the user may publish.
+    pub rate_limit: Option<RateLimit>,
     /// Where the user was written.
     pub place: Place,
 }
@@ -117,6 +120,7 @@ pub(crate) struct UserDraft {
     permissions: Option<Permissions>,
     allowed_connection_types: Option<Vec<ConnectionType>>,
     proxy_required: bool,
+    rate_limit: Option<RateLimit>,
 }
 
 /// The options of a user.
@@ -161,6 +165,13 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
         .missing("trusted proxies are not built yet")
         .store(|user, entry, problems| {
             set(&mut user.proxy_required, boolean(entry, problems));
+        }),
+    of_user("rate_limit", Kind::Block, "")
+        .document("How much all connections of the user may publish; more is read later.")
+        .example("{ messages: 1000, bytes: 1MB }")
+        .children(rate_limit::about)
+        .store(|user, entry, problems| {
+            user.rate_limit = rate_limit::rate_limit(entry, problems);
         }),
 ];
 
@@ -213,6 +224,7 @@ fn user(draft: UserDraft, node: &Node) -> Result<User, Diagnostic> {
         permissions: draft.permissions,
         allowed_connection_types: draft.allowed_connection_types,
         proxy_required: draft.proxy_required,
+        rate_limit: draft.rate_limit,
         place: node.place.clone(),
     })
 }

@@ -65,9 +65,12 @@ impl Client {
         };
         let facts = ConnectionFacts {
             nonce: self.peer.facts().nonce.as_bytes(),
-            certificate: None,
+            certificate: self
+                .peer
+                .tls()
+                .and_then(|tls| tls.peer_certificate.as_deref()),
             connection_type: ConnectionType::Standard,
-            map_certificate: false,
+            map_certificate: self.settings.tls.map_certificate,
         };
         self.settings
             .authenticator
@@ -108,6 +111,10 @@ impl Client {
             self.matches.clear();
         }
         self.permissions.clone_from(&login.permissions);
+        self.rates = self
+            .settings
+            .rates
+            .of(login.user.as_deref(), &login.account);
         self.peer.set_responses(login.permissions.clone());
         self.tell_peer();
         self.peer

@@ -16,6 +16,7 @@ use crate::broker::account::Account;
 use crate::broker::close::CloseReason;
 use crate::broker::deliver::Matches;
 use crate::broker::peer::Peer;
+use crate::broker::rate::Rates;
 use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
 use crate::link::context::{ClientContext, ClientSettings};
 use crate::proto::encode;
@@ -41,6 +42,7 @@ pub struct Client {
     options: ConnectOptions,
     sids: Sids,
     matches: Matches,
+    rates: Rates,
     /// Whether CONNECT has been accepted.
     connected: bool,
     /// Whether nothing but CONNECT may come.
@@ -91,6 +93,7 @@ impl Client {
             options: ConnectOptions::default(),
             sids: Sids::default(),
             matches: Matches::default(),
+            rates: Rates::default(),
             connected: false,
             awaits_connect,
             first_pong_sent: false,
@@ -289,6 +292,7 @@ impl Link for Client {
         let served = self.serve_all(turn, input, &mut received);
         turn.deliveries.end_run();
         turn.messages = received.messages;
+        turn.pause = self.rates.take(received.messages, received.bytes, turn.now);
         self.peer.count_received(received.messages, received.bytes);
         self.account.received.add(received.messages, received.bytes);
         self.context
@@ -334,7 +338,7 @@ impl Link for Client {
     }
 
     fn not_introduced(&mut self) {
-        self.log_error("authentication timeout");
+        self.log_debug("Authentication Timeout");
         self.peer
             .send(&encode::error(&ProtocolError::AuthenticationTimeout));
     }

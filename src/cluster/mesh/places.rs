@@ -158,7 +158,12 @@ impl Mesh {
 
     fn take_place(&mut self, link: LinkId, info: &RouteInfo, place: &Place, now: Duration) {
         let pool = self.effective_pool(info);
-        let is_new = !self.remotes.contains_key(&info.server_id);
+        // The link of an account may come before the first of the pool; both are news.
+        let is_news = matches!(place, Place::Account(_))
+            || self
+                .remotes
+                .get(&info.server_id)
+                .is_none_or(|remote| remote.slots.iter().all(Option::is_none));
         let address = match self.links.get(&link) {
             Some(known) => known.address.clone(),
             None => return,
@@ -197,7 +202,7 @@ impl Mesh {
             let own = self.own_info(account, index, gossip);
             self.act(Action::SendInfo(link, Box::new(own)));
         }
-        if is_new || account.is_some() {
+        if is_news {
             self.tell_others(link, info);
         }
         self.tell_clients();
@@ -292,5 +297,7 @@ fn with_url(info: &RouteInfo, address: &str) -> RouteInfo {
         };
     }
     info.nonce.clear();
+    info.route_account.clear();
+    info.route_pool_idx = 0;
     info
 }

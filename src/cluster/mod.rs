@@ -26,6 +26,7 @@ use crate::config::Secret;
 use crate::conn::transport::{SharedWire, SocketWire, split_tcp};
 use crate::conn::{Connection, Surroundings, Timeouts};
 use crate::link::context::ClientContext;
+use crate::link::route::compression::CompressionMode;
 use crate::link::route::{Route, RouteHost, RouteSettings};
 use crate::proto::encode;
 use crate::proto::route_info::{
@@ -69,6 +70,8 @@ pub struct ClusterOptions {
     pub pool_size: Option<u32>,
     /// Accounts with a connection of their own.
     pub accounts: Vec<String>,
+    /// How links are compressed.
+    pub compression: CompressionMode,
     /// Further attempts to dial a server that others told about.
     pub connect_retries: u32,
     /// Wait longer after each failed attempt.
@@ -133,6 +136,8 @@ struct Handle {
     dialed: bool,
     login: Option<Login>,
     share: Option<Share>,
+    /// How it is compressed, or is to be, in the words of INFO.
+    compression: &'static str,
     /// What the other server exports, as it told last.
     export: Option<SubjectLists>,
     since: Instant,
@@ -176,6 +181,7 @@ impl Cluster {
             max_payload: limits.max_payload,
             headers: limits.headers,
             trace: limits.trace,
+            compression: options.compression.clone(),
         };
         let inner = Arc::new(Inner {
             settings: RwLock::new(Arc::new(settings)),
@@ -264,7 +270,12 @@ impl Inner {
                 self.tasks.spawn(dialing);
             }
             Action::SendConnect(link, connect) => self.send_connect(state, link, *connect),
-            Action::SendInfo(link, info) => {
+            Action::SendInfo(link, mut info) => {
+                if let Some(handle) = state.links.get(&link)
+                    && info.server_id == self.clients.info().server_id
+                {
+                    handle.compression.clone_into(&mut info.compression);
+                }
                 with_peer(state, link, |peer| {
                     send(peer, &encode::info(&info.to_json()))
                 });
@@ -391,6 +402,7 @@ impl Inner {
             dialed: dialed.is_some(),
             login,
             share: None,
+            compression: self.options.compression.word(),
             export: None,
             since: now(),
         };
@@ -403,6 +415,7 @@ impl Inner {
             self.settings(),
             Arc::clone(&peer),
             dialed.map(|(_, account)| account),
+            now(),
         );
         self.input(|state, _| {
             state.links.insert(id, handle);
@@ -445,6 +458,16 @@ impl RouteHost for Cluster {
             state.links.remove(&link);
             state.mesh.closed(link, now);
         });
+    }
+
+    fn compression_chosen(&self, link: u64, word: &'static str) -> String {
+        let mut state = self.inner.lock();
+        let mut info = state.mesh.first_info(link);
+        word.clone_into(&mut info.compression);
+        if let Some(handle) = state.links.get_mut(&link) {
+            handle.compression = word;
+        }
+        info.to_json()
     }
 
     fn complain(&self, link: u64, text: String) {
@@ -560,7 +583,6 @@ fn mesh_config(
             true => Vec::new(),
             false => client_urls.to_vec(),
         },
-        compression: "off".to_owned(),
         import: options.import.clone(),
         export: options.export.clone(),
         lnoc: true,

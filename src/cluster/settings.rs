@@ -9,9 +9,13 @@ use super::{ClusterOptions, ConfiguredRoute, Login};
 use crate::auth::{AuthRules, Authenticator, PermissionRules, Permissions, Secret, SubjectRules};
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
-use crate::config::options::cluster::{Cluster, MAXIMUM_ROUTE_PING_INTERVAL, RouteUrl};
+use crate::config::options::cluster::{
+    Cluster, Compression, MAXIMUM_ROUTE_PING_INTERVAL, RouteUrl,
+};
 use crate::config::options::permissions::SubjectPermission;
 use crate::conn::Timeouts;
+use crate::conn::compression::Level;
+use crate::link::route::compression::CompressionMode;
 use crate::proto::route_info::SubjectLists;
 
 /// Port of routes whose URL names none.
@@ -57,6 +61,7 @@ impl ClusterOptions {
             export: export.map(subject_lists),
             pool_size: cluster.pool_size,
             accounts: cluster.accounts.clone(),
+            compression: compression(&cluster.compression),
             connect_retries: cluster.connect_retries,
             connect_backoff: cluster.connect_backoff,
             timeouts: timeouts(options, cluster),
@@ -72,6 +77,18 @@ fn timeouts(options: &Options, cluster: &Cluster) -> Timeouts {
         ping_max: cluster.ping_max.unwrap_or(options.ping_max),
         write_deadline: cluster.write_deadline.unwrap_or(options.write_deadline),
         introduction: Some(introduction.unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT)),
+    }
+}
+
+fn compression(configured: &Compression) -> CompressionMode {
+    match configured {
+        Compression::NotSupported => CompressionMode::NotSupported,
+        Compression::Off => CompressionMode::Off,
+        Compression::Accept => CompressionMode::Accept,
+        Compression::Auto(thresholds) => CompressionMode::Auto(thresholds.clone()),
+        Compression::Fast => CompressionMode::Always(Level::Fast),
+        Compression::Better => CompressionMode::Always(Level::Better),
+        Compression::Best => CompressionMode::Always(Level::Best),
     }
 }
 

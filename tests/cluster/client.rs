@@ -105,11 +105,6 @@ impl Client {
         self.messages.drain(..).collect()
     }
 
-    /// Whether the connection has ended.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        !self.read()
-    }
-
     /// Reads what is there; false when the server has closed.
     pub(crate) fn read(&mut self) -> bool {
         let mut bytes = [0; 65536];

@@ -108,11 +108,11 @@ fn check_accounts(nodes: &[Node]) {
         wait_until_heard(&mut clients, "probe");
         both.push(clients);
     }
-    for user in 0..2 {
-        for from in 0..nodes.len() {
+    for (user, clients) in both.iter_mut().enumerate() {
+        for from in 0..clients.len() {
             let body = format!("{user} {from}");
-            both[user][from].publish("news", &body);
-            for client in &mut both[user] {
+            clients[from].publish("news", &body);
+            for client in &mut *clients {
                 assert_eq!(client.next().expect("a message").body, body);
             }
         }
@@ -348,4 +348,65 @@ fn a_node_that_dials_itself_or_nobody_serves_its_clients() {
     client.publish("a", "x");
     assert_eq!(client.next().expect("a message").body, "x");
     assert_eq!(registered(&node), 0);
+}
+
+#[test]
+fn links_are_compressed_as_agreed() {
+    let modes = [
+        "s2_fast",
+        "s2_better",
+        "s2_best",
+        "accept",
+        "off",
+        "{ mode: s2_auto, rtt_thresholds: [ 0s, 10ms, 20ms ] }",
+    ];
+    for kinds in [[Midge, NatsServer], [NatsServer, Midge], [Midge, Midge]] {
+        if kinds.iter().any(|kind| program(*kind).is_none()) {
+            continue;
+        }
+        for (index, mode) in modes.iter().enumerate() {
+            let other = modes[(index + 3) % modes.len()];
+            let first = Node::start(
+                kinds[0],
+                "n0",
+                &[],
+                &cluster(&format!("compression: {mode}")),
+            );
+            let second = Node::start(
+                kinds[1],
+                "n1",
+                &[first.route_port],
+                &cluster(&format!("compression: {other}")),
+            );
+            let nodes = [first, second];
+            wait_until_linked(&nodes);
+            check_cluster(&nodes);
+            check_long_messages(&nodes);
+        }
+    }
+}
+
+/// Messages of all sizes arrive whole and in order.
+fn check_long_messages(nodes: &[Node]) {
+    let mut clients: Vec<Client> = nodes.iter().map(Node::client).collect();
+    for client in &mut clients {
+        client.subscribe("long", "1");
+    }
+    wait_until_heard(&mut clients, "long");
+    for from in 0..clients.len() {
+        for size in [0, 1, 100, 5_000, 70_000, 900_000] {
+            let body: String = (0..size)
+                .map(|at| {
+                    char::from(
+                        b'a' + u8::try_from((at % 1009 * at % 1013 + size) % 26).expect("a letter"),
+                    )
+                })
+                .collect();
+            clients[from].publish("long", &body);
+            for client in &mut clients {
+                let message = client.next().expect("a message");
+                assert!(message.body == body, "{size} bytes from {from}");
+            }
+        }
+    }
 }

@@ -4,7 +4,6 @@
 //! preparation has installed, clusters are made of both kinds of server.
 
 #![expect(
-    clippy::panic,
     clippy::expect_used,
     clippy::print_stderr,
     clippy::indexing_slicing,
@@ -14,7 +13,9 @@
 )]
 
 mod client;
+mod faults;
 mod features;
 mod mixed;
 mod node;
+mod proxy;
 mod simulation;

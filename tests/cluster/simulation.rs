@@ -27,7 +27,11 @@ impl Random {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        usize::try_from((high * count as u64) >> 32).unwrap()
+        usize::try_from((high * count as u64) >> 32).expect("it is there")
+    }
+
+    fn number(&mut self, count: u32) -> u32 {
+        u32::try_from(self.below(count as usize)).expect("a small number")
     }
 
     fn chance(&mut self, percent: usize) -> bool {
@@ -43,8 +47,8 @@ type Want = (usize, u32);
 
 #[derive(Debug, Clone)]
 enum Message {
-    Connect(RouteConnect),
-    Info(RouteInfo),
+    Connect(Box<RouteConnect>),
+    Info(Box<RouteInfo>),
     Ping,
     Pong,
     Wants(Want, bool),
@@ -208,13 +212,8 @@ impl Network {
         node.mesh = Mesh::new(node.config.clone(), now);
         node.shares.clear();
         node.heard.clear();
-        node.wants = (0..4)
-            .map(|filter| {
-                (
-                    filter % ACCOUNTS.len(),
-                    1000 * node.incarnation + filter as u32,
-                )
-            })
+        node.wants = (0..4_u32)
+            .map(|filter| (filter as usize, 1000 * node.incarnation + filter))
             .collect();
         let delay = self.random.millis(0, 200);
         self.at(now + delay, Event::Tick(index));
@@ -274,7 +273,7 @@ impl Network {
             let incarnation = self.nodes[index].incarnation;
             match action {
                 Action::Dial(goal, target, _) => {
-                    let to = target.endpoint.host[1..].parse().unwrap();
+                    let to = target.endpoint.host[1..].parse().expect("it is there");
                     let delay = self.random.millis(1, 60);
                     self.at(
                         self.now + delay,
@@ -282,9 +281,9 @@ impl Network {
                     );
                 }
                 Action::SendConnect(link, connect) => {
-                    self.send_on(index, link, Message::Connect(*connect))
+                    self.send_on(index, link, Message::Connect(connect))
                 }
-                Action::SendInfo(link, info) => self.send_on(index, link, Message::Info(*info)),
+                Action::SendInfo(link, info) => self.send_on(index, link, Message::Info(info)),
                 Action::Ping(link) => self.send_on(index, link, Message::Ping),
                 Action::Attach(link, share) => {
                     let mut wants = self.nodes[index].wants.clone();
@@ -319,10 +318,7 @@ impl Network {
 
     /// A server wants something more, or less.
     fn change_wants(&mut self, index: usize) {
-        let want = (
-            self.random.below(ACCOUNTS.len()),
-            self.random.below(8) as u32,
-        );
+        let want = (self.random.below(ACCOUNTS.len()), self.random.number(8));
         let added = self.nodes[index].wants.insert(want);
         if !added {
             self.nodes[index].wants.remove(&want);
@@ -409,7 +405,7 @@ impl Network {
         let mesh = &mut self.nodes[index].mesh;
         match message {
             Message::Connect(connect) => mesh.connect_received(link, &connect),
-            Message::Info(info) => mesh.info_received(link, info, now),
+            Message::Info(info) => mesh.info_received(link, *info, now),
             Message::Ping => return self.send_on(index, link, Message::Pong),
             Message::Pong => mesh.ponged(link, now),
             Message::Wants(want, wanted) => {
@@ -434,7 +430,7 @@ impl Network {
         let behind: Vec<_> = behind.map(|(key, _)| *key).collect();
         self.at(later, Event::Arrive(wire, end, message));
         for key in behind {
-            let event = self.events.remove(&key).unwrap();
+            let event = self.events.remove(&key).expect("it is there");
             self.at(key.0.max(later), event);
         }
         let last = &mut self.wires[wire].last_arrival[end];

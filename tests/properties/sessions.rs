@@ -202,7 +202,9 @@ impl Bench {
                 session.tail = rest[..served.kept].to_vec();
             }
             Verdict::Close(reason) => self.close(number, reason),
-            Verdict::Verify(_) => panic!("nobody has a password here"),
+            Verdict::Verify(_) | Verdict::Compress(_) => {
+                panic!("nobody has a password here, nor compresses")
+            }
         }
         self.sessions[number].closed
     }

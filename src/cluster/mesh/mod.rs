@@ -127,6 +127,16 @@ impl Mesh {
         links.map(|link| (link, own.clone())).collect()
     }
 
+    /// What the other server of a link is told before the link has a place.
+    #[must_use]
+    pub fn first_info(&self, link: LinkId) -> RouteInfo {
+        let account = self
+            .links
+            .get(&link)
+            .and_then(|link| link.account.as_deref());
+        self.own_info(account, 0, GossipMode::Default)
+    }
+
     /// When [`Self::tick`] has to be called at the latest.
     #[must_use]
     pub fn next_tick(&self) -> Duration {

@@ -182,7 +182,6 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
         .document(
             "Compression: off, accept, s2_fast, s2_better, s2_best, or s2_auto by round-trip time.",
         )
-        .without_effect("links are not compressed yet")
         .store(|d, e, p| set(&mut d.compression, compression(e, p))),
     option("connect_retries", Kind::Integer, "0")
         .document("Attempts to connect to a server that another one told about.")

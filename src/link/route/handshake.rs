@@ -1,9 +1,12 @@
 //! How two servers get to know each other.
 
+use super::compression::{Agreement, level_word};
 use super::{MAX_LINE, Outcome, Route, Stage, Stop};
 use crate::auth::{ConnectionFacts, ConnectionType, Credentials, Decision, Login, Rejection};
 use crate::broker::close::CloseReason;
-use crate::conn::turn::Turn;
+use crate::conn::compression::Level;
+use crate::conn::turn::{Compress, Turn};
+use crate::proto::encode;
 use crate::proto::route_info::{RouteConnect, RouteInfo};
 
 impl Route {
@@ -88,13 +91,55 @@ impl Route {
             }
         };
         if self.stage == Stage::Info {
+            self.agree(turn, &info)?;
             self.introduce(turn, &info)?;
         }
         self.host.informed(self.peer.id(), info);
         self.check_closing()
     }
 
-    /// The first INFO.
+    /// Agrees upon compression, once. Where there is to be some, another INFO follows.
+    fn agree(&mut self, turn: &mut Turn<'_>, info: &RouteInfo) -> Outcome {
+        if std::mem::replace(&mut self.agreed, true) {
+            return Ok(());
+        }
+        let mode = &self.settings.compression;
+        let level = match mode.agree(&info.compression) {
+            Ok(Agreement::Plain) => {
+                self.host.compression_chosen(self.peer.id(), "off");
+                return Ok(());
+            }
+            Ok(Agreement::Compressed(level)) => level,
+            Err(text) => {
+                self.send_error(&text);
+                self.complain(text);
+                return Err(Stop::Close(CloseReason::ProtocolViolation));
+            }
+        };
+        let waited = turn.now.saturating_duration_since(self.began);
+        let by_time = if level.is_none() {
+            mode.level_for(waited)
+        } else {
+            None
+        };
+        let word = match by_time {
+            Some(_) => mode.word(),
+            None => level.map_or("off", level_word),
+        };
+        self.auto_level = by_time;
+        let text = encode::info(&self.host.compression_chosen(self.peer.id(), word));
+        let level = level.or(by_time).unwrap_or(Level::Fast);
+        if self.dialed {
+            turn.deliveries.send(turn.peer, &text);
+            return Err(Stop::Compress(Compress {
+                level,
+                then: Vec::new(),
+            }));
+        }
+        Err(Stop::Compress(Compress { level, then: text }))
+    }
+
+    /// The first INFO that counts.
     fn introduce(&mut self, turn: &mut Turn<'_>, info: &RouteInfo) -> Outcome {
         turn.introduced = true;
         self.stage = Stage::Open;

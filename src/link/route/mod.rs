@@ -1,6 +1,7 @@
 //! Routes: what a server does for each operation of another one of its cluster.
 
 mod accounts;
+pub mod compression;
 mod handshake;
 mod interest;
 mod report;
@@ -8,7 +9,7 @@ mod report;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::auth::{Authenticator, Login, PasswordCheck, Permissions, Rejection};
 use crate::broker::account::Account;
@@ -16,12 +17,14 @@ use crate::broker::close::CloseReason;
 use crate::broker::deliver::Publication;
 use crate::broker::peer::Peer;
 use crate::broker::registry::Broker;
-use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
+use crate::conn::compression::Level;
+use crate::conn::turn::{Compress, Input, Link, Served, Turn, Verdict};
 use crate::proto::display::PayloadTrace;
 use crate::proto::encode;
 use crate::proto::route::{RouteLimits, RouteOp, RouteParsed, RoutedMessage, parse_route};
 use crate::proto::route_info::{RouteConnect, RouteInfo};
 use accounts::Accounts;
+use compression::CompressionMode;
 use interest::RemoteWishes;
 
 /// Longest control line of a server that has not been let in, in bytes.
@@ -44,6 +47,8 @@ pub trait RouteHost: fmt::Debug + Send + Sync {
     fn ponged(&self, link: u64);
     /// The link has ended.
     fn closed(&self, link: u64);
+    /// How a link is compressed from now on; the INFO document that says so to the other server.
+    fn compression_chosen(&self, link: u64, word: &'static str) -> String;
     /// Something is wrong with a link: for the log, which repeats itself only now and then.
     fn complain(&self, link: u64, text: String);
 }
@@ -61,6 +66,8 @@ pub struct RouteSettings {
     pub headers: bool,
     /// How much of a message trace lines show.
     pub trace: PayloadTrace,
+    /// How links are compressed.
+    pub compression: CompressionMode,
 }
 
 /// Where a link stands with the other server.
@@ -88,6 +95,10 @@ pub struct Route {
     limits: RouteLimits,
     /// The account that has the link for itself.
     own_account: Option<Arc<Account>>,
+    /// Whether compression has been agreed upon, and the level while the round-trip time decides.
+    agreed: bool,
+    auto_level: Option<Level>,
+    began: Instant,
     accounts: Accounts,
     wishes: RemoteWishes,
     remote_name: String,
@@ -105,13 +116,14 @@ struct Received {
 enum Stop {
     Close(CloseReason),
     Verify(Box<PasswordCheck>),
+    Compress(Compress),
 }
 
 type Outcome = Result<(), Stop>;
 
 impl Route {
     /// A link over `peer`. `dialed` is `None` where the other server has connected, otherwise the account
-    /// that the link was dialed for, if it is for one.
+    /// that the link was dialed for, if it is for one. It began `began`.
     #[must_use]
     pub fn new(
         broker: Arc<Broker>,
@@ -119,6 +131,7 @@ impl Route {
         settings: Arc<RouteSettings>,
         peer: Arc<Peer>,
         dialed: Option<Option<String>>,
+        began: Instant,
     ) -> Self {
         let own_account = dialed
             .as_ref()
@@ -141,6 +154,9 @@ impl Route {
                 names_origin: true,
             },
             own_account,
+            agreed: false,
+            auto_level: None,
+            began,
             accounts: Accounts::default(),
             wishes: RemoteWishes::default(),
             remote_name: String::new(),
@@ -295,6 +311,7 @@ impl From<Stop> for Verdict {
         match stop {
             Stop::Close(reason) => Self::Close(reason),
             Stop::Verify(check) => Self::Verify(check),
+            Stop::Compress(compress) => Self::Compress(compress),
         }
     }
 }
@@ -359,6 +376,14 @@ impl Link for Route {
 
     fn pinging(&mut self) {
         self.trace(|| "->> [PING]".to_owned());
+    }
+
+    fn measured(&mut self, round_trip: Duration) -> Option<Level> {
+        let now = self.auto_level?;
+        let level = self.settings.compression.level_for(round_trip);
+        let changed = level.filter(|level| *level != now)?;
+        self.auto_level = level;
+        Some(changed)
     }
 
     fn idle(&mut self) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::types::{Goal, GoalId, GoalState, Link, Place};
 use super::{
     Action, FILL_PATIENCE, FIRST_DELAY, FORGET_AFTER, LONGEST_DELAY, LinkId, Mesh, NEXT_DELAY,
+    REFUSALS,
 };
 
 impl Mesh {
@@ -80,12 +81,16 @@ impl Mesh {
             return Some(None);
         }
         let lacking = self.config.accounts.iter().find(|account| {
-            let refused = goal.refused.get(*account).is_some_and(|until| *until > now);
+            let refused = goal
+                .refused
+                .get(*account)
+                .is_some_and(|(_, until)| *until > now);
             !remote.accounts.contains_key(*account) && !refused
         });
         let lacking = lacking.cloned();
         if lacking.is_none() {
-            let until = goal.refused.values().filter(|until| **until > now).min();
+            let until = goal.refused.values().map(|(_, until)| until);
+            let until = until.filter(|until| **until > now).min();
             let until = until.copied().unwrap_or(now + LONGEST_DELAY);
             self.put_off(id, until);
         }
@@ -159,12 +164,29 @@ impl Mesh {
         };
         if goal.state == GoalState::Greeting(link) {
             if let (Some(account), true) = (&gone.account, gone.place.is_some()) {
-                // The account has no such connection over there.
-                goal.refused.insert(account.clone(), now + LONGEST_DELAY);
+                // Maybe the account has no such connection over there.
+                let (times, until) = goal.refused.entry(account.clone()).or_default();
+                *times = times.saturating_add(1);
+                let delay = if *times < REFUSALS {
+                    NEXT_DELAY
+                } else {
+                    LONGEST_DELAY
+                };
+                *until = now + delay;
             }
             self.attempt_failed(id, now);
         } else {
-            goal.next = goal.next.max(now + delay);
+            goal.next = now + delay;
+        }
+    }
+
+    /// A server has lost a link: goals that had nothing more to do with it are looked at again.
+    pub(super) fn wake_goals(&mut self, server: &str, now: Duration) {
+        let soon = now + self.spread(FIRST_DELAY);
+        for goal in self.goals.values_mut() {
+            if goal.remote.as_deref() == Some(server) && goal.failed == 0 {
+                goal.next = goal.next.min(soon);
+            }
         }
     }
 

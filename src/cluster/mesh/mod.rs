@@ -33,6 +33,8 @@ const SPREAD: Duration = Duration::from_millis(100);
 /// How long a server that others told about is dialed in vain before it is forgotten, once there was a
 /// link with it.
 const FORGET_AFTER: Duration = Duration::from_secs(300);
+/// After so many refusals of an account's link it is believed that the account has none over there.
+const REFUSALS: u32 = 3;
 /// How long the other side may take to complete the links that it has begun with.
 const FILL_PATIENCE: Duration = Duration::from_secs(3);
 /// Two servers that dial each other at the same time do so within this.
@@ -263,7 +265,7 @@ impl Mesh {
             return;
         };
         known.confirmed = true;
-        let goal = known.goal;
+        let (goal, account) = (known.goal, known.account.clone());
         if known.place.is_none() && known.info.is_some() {
             // Two links for the same place: the other server keeps the one that answers.
             self.prefer_waiting(link, now);
@@ -272,6 +274,7 @@ impl Mesh {
         }
         if let Some(goal) = goal.and_then(|goal| self.goals.get_mut(&goal)) {
             goal.succeeded();
+            account.and_then(|account| goal.refused.remove(&account));
         }
         self.pursue_goals(now);
     }

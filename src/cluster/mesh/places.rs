@@ -239,6 +239,7 @@ impl Mesh {
         {
             return self.take_place(id, &info, place, now);
         }
+        self.wake_goals(server, now);
         let empty = self
             .remotes
             .get(server)

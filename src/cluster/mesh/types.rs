@@ -200,8 +200,9 @@ pub(super) struct Goal {
     pub(super) remote: Option<String>,
     /// Whether there ever was a link.
     pub(super) reached: bool,
-    /// Accounts for which the other server takes no connection, and until when to believe it.
-    pub(super) refused: BTreeMap<String, Duration>,
+    /// Accounts whose connections the other server has ended at once: how often, and until when not to
+    /// try again.
+    pub(super) refused: BTreeMap<String, (u32, Duration)>,
 }
 
 impl Goal {

@@ -10,6 +10,8 @@ use tokio::time::timeout;
 
 use super::mesh::{GoalId, Target};
 use super::{ConfiguredRoute, Inner, Made, names, now};
+use crate::broker::security::TlsFacts;
+use crate::conn::transport::{ReadHalf, WriteHalf, split_tcp};
 
 /// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,10 +34,11 @@ pub(super) async fn dial(inner: Arc<Inner>, goal: GoalId, target: Target, accoun
         outcome = connect(&inner, &target) => outcome,
     };
     match outcome {
-        Ok(Some((stream, address))) => {
+        Ok(Some(((halves, tls), address))) => {
             let login = login(&inner, &target);
             inner.open(Made {
-                stream,
+                halves,
+                tls,
                 address,
                 dialed: Some((goal, account)),
                 login,
@@ -54,7 +57,30 @@ pub(super) async fn dial(inner: Arc<Inner>, goal: GoalId, target: Target, accoun
     }
 }
 
-async fn connect(inner: &Inner, target: &Target) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+/// Halves of a connection, and how it is secured.
+type Connected = ((ReadHalf, WriteHalf), Option<TlsFacts>);
+
+async fn connect(inner: &Inner, target: &Target) -> io::Result<Option<(Connected, SocketAddr)>> {
+    let Some((stream, address)) = connect_plain(inner, target).await? else {
+        return Ok(None);
+    };
+    // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
+    // socket is broken already, which the first read tells.
+    let _ = stream.set_nodelay(true);
+    let connected = match &inner.options.tls {
+        None => (split_tcp(stream), None),
+        Some(tls) => {
+            let (read, write, facts) = tls.dial(stream, &target.endpoint.host).await?;
+            ((read, write), Some(facts))
+        }
+    };
+    Ok(Some((connected, address)))
+}
+
+async fn connect_plain(
+    inner: &Inner,
+    target: &Target,
+) -> io::Result<Option<(TcpStream, SocketAddr)>> {
     let connected = timeout(PATIENCE, async {
         let address = match resolve(inner, target).await? {
             Found::Other(address) => address,

@@ -4,6 +4,7 @@ mod complaints;
 mod dial;
 pub mod mesh;
 mod names;
+mod secure;
 mod settings;
 mod status;
 
@@ -22,8 +23,9 @@ use crate::auth::{Authenticator, Permissions};
 use crate::broker::close::CloseReason;
 use crate::broker::peer::{Facts, Peer};
 use crate::broker::routes::Share;
+use crate::broker::security::TlsFacts;
 use crate::config::Secret;
-use crate::conn::transport::{SharedWire, SocketWire, split_tcp};
+use crate::conn::transport::{ReadHalf, SharedWire, SocketWire, WriteHalf, split_tcp};
 use crate::conn::{Connection, Surroundings, Timeouts};
 use crate::link::context::ClientContext;
 use crate::link::route::compression::CompressionMode;
@@ -35,6 +37,7 @@ use crate::proto::route_info::{
 use complaints::Complaints;
 use mesh::{Action, Endpoint, GoalId, LinkId, Mesh, MeshConfig, Target};
 pub use names::client_urls;
+pub use secure::ClusterTls;
 pub use status::RouteStatus;
 
 /// First and longest pause after the system would not accept a connection (too many open files).
@@ -70,6 +73,8 @@ pub struct ClusterOptions {
     pub pool_size: Option<u32>,
     /// Accounts with a connection of their own.
     pub accounts: Vec<String>,
+    /// TLS of links, if they have it.
+    pub tls: Option<Arc<ClusterTls>>,
     /// How links are compressed.
     pub compression: CompressionMode,
     /// Further attempts to dial a server that others told about.
@@ -145,7 +150,8 @@ struct Handle {
 
 /// A connection that was just made.
 struct Made {
-    stream: TcpStream,
+    halves: (ReadHalf, WriteHalf),
+    tls: Option<TlsFacts>,
     address: SocketAddr,
     /// What it was dialed for: the goal and the account.
     dialed: Option<(GoalId, Option<String>)>,
@@ -203,6 +209,11 @@ impl Cluster {
         });
         inner.tasks.spawn(accept(Arc::clone(&inner), listener));
         inner.tasks.spawn(keep_time(Arc::clone(&inner)));
+        if let Some(tls) = inner.options.tls.clone() {
+            inner
+                .tasks
+                .spawn(secure::keep_fresh(Arc::clone(&inner), tls));
+        }
         Ok(Self { inner })
     }
 
@@ -372,14 +383,12 @@ impl Inner {
     /// Makes a link of a connection.
     fn open(self: &Arc<Self>, made: Made) {
         let Made {
-            stream,
+            halves: (read_half, write_half),
+            tls,
             address,
             dialed,
             login,
         } = made;
-        // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
-        // socket is broken already, which the first read tells.
-        let _ = stream.set_nodelay(true);
         let broker = &self.clients.broker;
         let id = broker.next_id();
         let ip = address.ip().to_canonical();
@@ -390,13 +399,21 @@ impl Inner {
             nonce: String::new(),
             label: format!("{endpoint} - rid:{id}"),
         };
-        let (read_half, write_half) = split_tcp(stream);
         let wire = Arc::new(SocketWire::detached());
         wire.attach(write_half);
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
         let max_pending = self.clients.settings().limits.max_pending;
         let peer = Arc::new(Peer::new_route(facts, sender, max_pending));
         tracing::info!(cid = id, "{} - Route connection created", peer.label());
+        if let Some(facts) = tls {
+            let (version, suite) = (facts.version, facts.cipher_suite);
+            tracing::debug!(
+                cid = id,
+                "{} - TLS version {version}, cipher suite {suite}",
+                peer.label()
+            );
+            peer.set_tls(facts);
+        }
         let handle = Handle {
             peer: Arc::clone(&peer),
             dialed: dialed.is_some(),
@@ -515,12 +532,9 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener) {
         match accepted {
             Ok((stream, address)) => {
                 pause = FIRST_PAUSE;
-                inner.open(Made {
-                    stream,
-                    address,
-                    dialed: None,
-                    login: None,
-                });
+                inner
+                    .tasks
+                    .spawn(welcome(Arc::clone(&inner), stream, address));
             }
             Err(error) => {
                 tracing::error!("Temporary Route Accept Error ({error}), sleeping {pause:?}");
@@ -529,6 +543,34 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener) {
             }
         }
     }
+}
+
+/// Makes a link of a connection from another server.
+async fn welcome(inner: Arc<Inner>, stream: TcpStream, address: SocketAddr) {
+    // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
+    // socket is broken already, which the first read tells.
+    let _ = stream.set_nodelay(true);
+    let (halves, tls) = match &inner.options.tls {
+        None => (split_tcp(stream), None),
+        Some(tls) => {
+            let secured = tokio::select! {
+                biased;
+                () = inner.stopping.cancelled() => return,
+                secured = tls.accept(stream) => secured,
+            };
+            match secured {
+                Ok((read, write, facts)) => ((read, write), Some(facts)),
+                Err(failure) => return inner.complaints.log_text(failure.to_string(), now()),
+            }
+        }
+    };
+    inner.open(Made {
+        halves,
+        tls,
+        address,
+        dialed: None,
+        login: None,
+    });
 }
 
 /// Wakes the mesh when it wants to be woken.
@@ -577,6 +619,8 @@ fn mesh_config(
         port,
         headers: own.headers,
         auth_required: options.authenticator.is_required(),
+        tls_required: options.tls.is_some(),
+        tls_verify: options.tls.is_some(),
         max_payload: own.max_payload,
         ip,
         connect_urls: match options.no_advertise {

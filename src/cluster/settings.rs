@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::mesh::Endpoint;
-use super::{ClusterOptions, ConfiguredRoute, Login};
+use super::{ClusterOptions, ClusterTls, ConfiguredRoute, Login};
 use crate::auth::{AuthRules, Authenticator, PermissionRules, Permissions, Secret, SubjectRules};
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
@@ -17,16 +17,21 @@ use crate::conn::Timeouts;
 use crate::conn::compression::Level;
 use crate::link::route::compression::CompressionMode;
 use crate::proto::route_info::SubjectLists;
+use crate::tls::TlsOptions;
 
 /// Port of routes whose URL names none.
 const DEFAULT_ROUTE_PORT: u16 = 6222;
 
 impl ClusterOptions {
-    /// What the configuration asks for; `None` where it asks for no cluster.
+    /// What the configuration asks for; `None` where it asks for no cluster. `secured` is what its block
+    /// `tls` says about handshakes.
     ///
     /// # Errors
     /// Each rule that makes no sense.
-    pub fn from_config(options: &Options) -> Result<Option<Self>, Vec<String>> {
+    pub fn from_config(
+        options: &Options,
+        secured: Option<TlsOptions>,
+    ) -> Result<Option<Self>, Vec<String>> {
         let Some(cluster) = &options.cluster else {
             return Ok(None);
         };
@@ -61,6 +66,7 @@ impl ClusterOptions {
             export: export.map(subject_lists),
             pool_size: cluster.pool_size,
             accounts: cluster.accounts.clone(),
+            tls: tls(cluster, secured)?,
             compression: compression(&cluster.compression),
             connect_retries: cluster.connect_retries,
             connect_backoff: cluster.connect_backoff,
@@ -78,6 +84,18 @@ fn timeouts(options: &Options, cluster: &Cluster) -> Timeouts {
         write_deadline: cluster.write_deadline.unwrap_or(options.write_deadline),
         introduction: Some(introduction.unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT)),
     }
+}
+
+fn tls(
+    cluster: &Cluster,
+    secured: Option<TlsOptions>,
+) -> Result<Option<Arc<ClusterTls>>, Vec<String>> {
+    let (Some(block), Some(secured)) = (&cluster.tls, secured) else {
+        return Ok(None);
+    };
+    let made = ClusterTls::new(cluster, block, secured);
+    made.map(|made| Some(Arc::new(made)))
+        .map_err(|reason| vec![format!("cluster: {reason}")])
 }
 
 fn compression(configured: &Compression) -> CompressionMode {

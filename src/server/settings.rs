@@ -39,6 +39,10 @@ impl ServerOptions {
             rates,
             ..
         } = client_settings(options, tls.as_deref())?;
+        let cluster = options.cluster.as_ref();
+        let secured = cluster
+            .and_then(|cluster| cluster.tls.as_ref())
+            .map(tls_options);
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -61,7 +65,7 @@ impl ServerOptions {
                 .iter()
                 .map(|account| account.name.clone())
                 .collect(),
-            cluster: ClusterOptions::from_config(options)?,
+            cluster: ClusterOptions::from_config(options, secured)?,
             tls,
             rates,
         })

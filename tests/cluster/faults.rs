@@ -48,8 +48,7 @@ impl Stream {
         // Until all interest has come, messages may go by.
         eventually("all subscribers hear", || {
             stream.send(1);
-            std::thread::sleep(Duration::from_millis(20));
-            stream.collect();
+            stream.collect_for(Duration::from_millis(20));
             stream.counts.iter().all(|counts| !counts.is_empty())
         });
         stream.settle();
@@ -77,6 +76,13 @@ impl Stream {
         }
     }
 
+    fn collect_for(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            self.collect();
+        }
+    }
+
     /// Waits until nothing comes any more.
     fn settle(&mut self) {
         let mut before = usize::MAX;
@@ -86,8 +92,7 @@ impl Stream {
                 return;
             }
             before = now;
-            std::thread::sleep(Duration::from_millis(300)); // longer than a deadline of a message's way
-            self.collect();
+            self.collect_for(Duration::from_millis(300));
         }
     }
 
@@ -221,8 +226,7 @@ fn paths_that_are_cut_and_slow() {
         eventually("messages arrive again", || {
             let before = stream.counts[0].len();
             stream.send(1);
-            std::thread::sleep(Duration::from_millis(20));
-            stream.collect();
+            stream.collect_for(Duration::from_millis(20));
             stream.counts[0].len() > before
         });
         stream.settle();

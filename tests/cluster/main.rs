@@ -18,4 +18,5 @@ mod features;
 mod mixed;
 mod node;
 mod proxy;
+mod secure;
 mod simulation;

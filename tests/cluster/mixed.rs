@@ -143,9 +143,12 @@ fn check_queue_groups(nodes: &[Node]) {
         client.subscribe("work.* other", "4");
     }
     wait_until_heard(&mut clients, "work.ready");
-    std::thread::sleep(Duration::from_millis(100)); // until the weights have gone round, before the deadline of the counts
-    for client in &mut clients {
-        client.drain();
+    // The weights go round behind the interest that has been heard of.
+    let deadline = std::time::Instant::now() + Duration::from_millis(200);
+    while std::time::Instant::now() < deadline {
+        for client in &mut clients {
+            client.drain();
+        }
     }
     for from in 0..count {
         let total = 900;

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Forwards connections to a port for as long as it is not dropped.
 #[derive(Debug)]
@@ -85,9 +85,10 @@ fn forward(state: &Arc<State>, from: &TcpStream, to: &TcpStream) {
     thread::spawn(move || {
         let mut bytes = vec![0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            let delay = state.delay.load(Ordering::SeqCst);
-            if delay > 0 {
-                thread::sleep(Duration::from_millis(delay));
+            let delay = Duration::from_millis(state.delay.load(Ordering::SeqCst));
+            let deadline = Instant::now() + delay;
+            while Instant::now() < deadline {
+                thread::sleep(delay / 4);
             }
             if to.write_all(&bytes[..count]).is_err() {
                 break;

@@ -162,7 +162,6 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
         .document("TLS for these links; certificates are verified on both sides.")
         .example("{ cert_file: cert.pem, key_file: key.pem, ca_file: ca.pem }")
         .children(tls::about)
-        .missing("TLS between servers is not built yet")
         .store(|d, e, p| d.tls = tls(e, Listener::Cluster, p)),
     option("pool_size", Kind::Integer, "3")
         .document(

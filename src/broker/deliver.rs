@@ -243,6 +243,15 @@ impl Deliveries {
         message.reply.is_none() && Run::gathers(message) && self.push_same_subject(message)
     }
 
+    /// The same for a message that came from another server, whose messages are of many accounts.
+    pub(super) fn repeat_in(&mut self, account: &Arc<Account>, message: &Publish<'_>) -> bool {
+        let of_account = |run: &Arc<Account>| Arc::ptr_eq(run, account);
+        self.run_account.as_ref().is_some_and(of_account)
+            && Run::gathers(message)
+            && !self.run.is_empty()
+            && self.run.push_same_subject(message)
+    }
+
     #[inline]
     fn push_same_subject(&mut self, message: &Publish<'_>) -> bool {
         if !self.run.is_empty() && self.run.push_same_subject(message) {

@@ -146,6 +146,10 @@ impl Deliveries {
         queues: impl Iterator<Item = &'q [u8]> + Clone,
     ) {
         let message = publication.message;
+        let plain_only = queues.clone().next().is_none();
+        if plain_only && publication.gathered && self.repeat_in(account, message) {
+            return;
+        }
         let hash = account.hash(message.subject);
         let known = cache.knows(message.subject, hash, account.generations());
         if !known && !cache.admits(hash) {
@@ -161,7 +165,6 @@ impl Deliveries {
         let Some(matches) = cache.get(hash) else {
             return;
         };
-        let plain_only = queues.clone().next().is_none();
         if plain_only && matches.plain().is_empty() {
             return;
         }

@@ -297,7 +297,11 @@ fn parse_message<'a>(
     limits: &RouteLimits,
 ) -> Result<RouteParsed<'a>, ParseError> {
     let bad = ParseError::BadArguments("RMSG");
-    let mut message = message_line(verb, line, limits).ok_or(bad)?;
+    let usual = usual_line(verb, line, limits);
+    let mut message = match usual {
+        Some(message) => message,
+        None => message_line(verb, line, limits).ok_or(bad)?,
+    };
     let size = message.publish.size.bytes;
     if message
         .publish
@@ -317,7 +321,77 @@ fn parse_message<'a>(
         return Err(ParseError::UnknownOperation(line_end + size));
     }
     message.publish.body = body;
+    if usual.is_some() {
+        message.publish.sized_body = sized_body(input, line_end, &message.publish);
+    }
     Ok(RouteParsed::Complete(RouteOp::Message(message), needed))
+}
+
+/// What stands from the sizes to the end of the message, where that can be passed on as it came.
+fn sized_body<'a>(input: &'a [u8], line_end: usize, publish: &Publish<'_>) -> Option<&'a [u8]> {
+    let size = publish.size.text.len();
+    let sizes = match publish.header {
+        None => size,
+        Some(header) if header.bytes > 0 => header.text.len() + 1 + size,
+        // An empty header block is left out.
+        Some(_) => return None,
+    };
+    let start = line_end.checked_sub(sizes + 2)?;
+    // A line may end in other ways, and what is passed on must not.
+    let carriage_return = input.get(line_end.checked_sub(2)?)?;
+    let whole = *carriage_return == b'\r' && input.get(start.checked_sub(1)?) == Some(&b' ');
+    input
+        .get(start..line_end + publish.body.len())
+        .filter(|_| whole)
+}
+
+/// The arguments of a message without queue groups whose words have one blank between them, which nearly
+/// all messages are.
+fn usual_line<'a>(verb: Verb, line: &'a [u8], limits: &RouteLimits) -> Option<RoutedMessage<'a>> {
+    if memchr::memchr2(b'\t', b'\r', line).is_some() || verb == Verb::LeafMessage {
+        return None;
+    }
+    let mut words: [&[u8]; 5] = [&[]; 5];
+    let (mut count, mut start) = (0, 0);
+    for end in memchr::memchr_iter(b' ', line).chain(std::iter::once(line.len())) {
+        let word = line.get(start..end).filter(|word| !word.is_empty())?;
+        *words.get_mut(count)? = word;
+        count += 1;
+        start = end + 1;
+    }
+    let words = words.get(..count)?;
+    let (account, words) = match limits.names_account {
+        true => words
+            .split_first()
+            .map(|(account, rest)| (Some(*account), rest))?,
+        false => (None, words),
+    };
+    let (subject, reply, header, size) = match (verb, words) {
+        (Verb::Message, [subject, size]) => (*subject, None, None, *size),
+        (Verb::Message, [subject, reply, size]) => (*subject, Some(*reply), None, *size),
+        (Verb::HeaderMessage, [subject, header, size]) => (*subject, None, Some(*header), *size),
+        (Verb::HeaderMessage, [subject, reply, header, size]) => {
+            (*subject, Some(*reply), Some(*header), *size)
+        }
+        _ => return None,
+    };
+    let header = match header {
+        Some(header) => Some(length(header)?),
+        None => None,
+    };
+    Some(RoutedMessage {
+        origin: None,
+        account,
+        publish: Publish {
+            subject,
+            reply,
+            header,
+            size: length(size)?,
+            body: &[],
+            sized_body: None,
+        },
+        queues: &[],
+    })
 }
 
 /// The arguments of a message; its payload is still to be found.
@@ -550,6 +624,43 @@ mod tests {
             parse_route(b"RMSG A s 51\r\n", &LIMITS),
             Err(ParseError::MaximumPayload(51))
         );
+    }
+
+    #[test]
+    fn the_usual_line_means_what_any_line_means() {
+        let verbs = [("RMSG", Verb::Message), ("HMSG", Verb::HeaderMessage)];
+        let words = ["A", "s", "+", "|", "r", "2", "0", "12", "x"];
+        for (name, verb) in verbs {
+            for code in 0..9_usize.pow(5) {
+                let count = 2 + code % 4;
+                let line: Vec<&str> = (0..count)
+                    .map(|at| words[code / 9_usize.pow(at as u32) % 9])
+                    .collect();
+                let line = line.join(" ");
+                for limits in [&LIMITS, &PINNED] {
+                    if let Some(usual) = usual_line(verb, line.as_bytes(), limits) {
+                        let any = message_line(verb, line.as_bytes(), limits);
+                        assert_eq!(Some(usual), any, "{name} {line}");
+                    }
+                }
+            }
+        }
+        let RouteOp::Message(message) = op(b"HMSG A s r 12 14\r\nNATS/1.0\r\n\r\nhi\r\n") else {
+            panic!()
+        };
+        let passed_on = &b"12 14\r\nNATS/1.0\r\n\r\nhi\r\n"[..];
+        assert_eq!(message.publish.sized_body, Some(passed_on));
+        for other in [
+            "RMSG A s 2\nhi\r\n",
+            "RMSG A s  2\r\nhi\r\n",
+            "RMSG A s 2 \r\nhi\r\n",
+            "HMSG A s 0 2\r\nhi\r\n",
+        ] {
+            let RouteOp::Message(message) = op(other.as_bytes()) else {
+                panic!()
+            };
+            assert_eq!(message.publish.sized_body, None, "{other}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) enum Measure {
     PeakMemory,
     /// Time until every subscription is confirmed.
     InsertTime,
+    /// Time from the start of a server until it knows what clients of another one want.
+    ExchangeTime,
     /// Processor seconds of the server for one subscription.
     InsertProcessor,
     /// Growth of resident memory divided by the number of subscriptions or connections.
@@ -67,7 +69,7 @@ pub(crate) struct Sample {
 
 impl Measure {
     /// Every measure, in the order of the report.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Throughput,
         Self::ProcessorPerMessage,
         Self::LatencyMedian,
@@ -77,6 +79,7 @@ impl Measure {
         Self::RateKept,
         Self::ChurnRate,
         Self::InsertTime,
+        Self::ExchangeTime,
         Self::InsertProcessor,
         Self::ConnectRate,
         Self::ConnectProcessor,
@@ -107,6 +110,7 @@ impl Measure {
             Self::Latency999 => "latency_p99_9",
             Self::PeakMemory => "peak_memory",
             Self::InsertTime => "insert_time",
+            Self::ExchangeTime => "exchange_time",
             Self::InsertProcessor => "insert_cpu_each",
             Self::MemoryEach => "rss_each",
             Self::ProportionalEach => "pss_each",
@@ -132,6 +136,7 @@ impl Measure {
             Self::Latency999 => "p99.9",
             Self::PeakMemory => "peak memory",
             Self::InsertTime => "time to subscribe",
+            Self::ExchangeTime => "time until known",
             Self::InsertProcessor => "server CPU per subscription",
             Self::MemoryEach => "memory each (RSS)",
             Self::ProportionalEach => "memory each (PSS)",
@@ -158,6 +163,7 @@ impl Measure {
             | Self::Latency99
             | Self::Latency999
             | Self::InsertTime
+            | Self::ExchangeTime
             | Self::InsertProcessor
             | Self::ConnectProcessor
             | Self::StartTime => Unit::Seconds,

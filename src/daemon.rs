@@ -1,14 +1,18 @@
 //! A server as a process of its own: log, pid file, ports file, signals and exit code.
 
-use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
+use crate::monitor::monitoring_host;
 use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
+use crate::server::account_settings::account_settings;
 use crate::server::settings::{client_settings, client_tls, timeouts};
 use crate::server::{ClientTls, Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
+use crate::system::ReloadRequest;
 
 /// How long the last log lines may take to be written when the process ends.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
@@ -98,18 +102,23 @@ async fn start(
 
 /// Tells whoever waits for it that the server is there.
 fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, String> {
+    if let Some(address) = server.monitoring_address() {
+        let (host, scheme) = (bracketed(&monitoring_host(options)), scheme(options));
+        tracing::info!("Starting {scheme} monitor on {host}:{}", address.port());
+    }
     let address = server.client_address();
-    let host = if options.host.contains(':') {
-        format!("[{}]", options.host)
-    } else {
-        options.host.clone()
-    };
-    tracing::info!(
-        "Listening for client connections on {host}:{}",
-        address.port()
-    );
-    if let Some(cluster) = server.cluster() {
-        tracing::info!("Listening for route connections on {}", cluster.address());
+    let host = bracketed(&options.host);
+    let mut urls = Vec::new();
+    if options.listens_on_tcp {
+        let port = address.port();
+        tracing::info!("Listening for client connections on {host}:{port}");
+        let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+        urls = listener_urls(scheme, address);
+    }
+    if let Some(socket) = &options.unix_socket {
+        let path = socket.path.display();
+        tracing::info!("Listening for client connections on unix:{path}");
+        urls.push(format!("unix://{path}"));
     }
     if options.tls.is_some() && !options.allow_non_tls {
         tracing::info!("TLS required for client connections");
@@ -118,11 +127,17 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
-    let scheme = if options.tls.is_some() { "tls" } else { "nats" };
-    let mut ports = ports(scheme, address);
-    if let Some(cluster) = server.cluster() {
-        ports.cluster = listener_urls("nats", cluster.address());
-    }
+    let monitoring = |address| listener_urls(scheme(options), address);
+    let ports = Ports {
+        nats: urls,
+        monitoring: server
+            .monitoring_address()
+            .map_or_else(Vec::new, monitoring),
+        cluster: server
+            .cluster()
+            .map_or_else(Vec::new, |cluster| listener_urls("nats", cluster.address())),
+        ..Ports::default()
+    };
     PortsFile::write(directory, &ports).map(Some)
 }
 
@@ -133,10 +148,31 @@ fn warn(tls: Option<&ClientTls>) {
     }
 }
 
-fn ports(scheme: &str, clients: SocketAddr) -> Ports {
-    Ports {
-        nats: listener_urls(scheme, clients),
-        ..Ports::default()
+/// A host as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
+}
+
+/// How monitoring is served.
+fn scheme(options: &Options) -> &'static str {
+    if options.monitoring.https_port.is_some() {
+        "https"
+    } else {
+        "http"
+    }
+}
+
+/// The next request to reload; never one where there are none.
+async fn next_request(
+    requests: &mut Option<mpsc::Receiver<ReloadRequest>>,
+) -> Option<ReloadRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -152,10 +188,16 @@ struct Process {
 impl Process {
     /// Does what signals ask for until the server has ended.
     async fn obey(&mut self, mut signals: SignalStream) {
+        let mut reloads = self.server.reload_requests();
         loop {
             let signal = tokio::select! {
                 () = self.server.stopped() => return,
                 signal = signals.next() => signal,
+                Some(outcome) = next_request(&mut reloads) => {
+                    // Whoever asked may have gone by now.
+                    let _ = outcome.send(self.reload());
+                    continue;
+                }
             };
             tracing::info!("Trapped {:?} signal", signal.to_string());
             match signal {
@@ -168,17 +210,22 @@ impl Process {
                     let server = self.server.clone();
                     tokio::spawn(async move { server.lame_duck().await });
                 }
-                ServerSignal::Reload => self.reload(),
+                ServerSignal::Reload => {
+                    // The log says what came of it.
+                    let _ = self.reload();
+                }
             }
         }
     }
 
     /// Reads the configuration again. A bad one changes nothing.
-    fn reload(&mut self) {
-        match self.apply_again() {
+    fn reload(&mut self) -> Result<(), String> {
+        let outcome = self.apply_again();
+        match &outcome {
             Ok(()) => tracing::info!("Reloaded server configuration"),
             Err(reason) => tracing::error!("Failed to reload server configuration: {reason}"),
         }
+        outcome
     }
 
     fn apply_again(&mut self) -> Result<(), String> {
@@ -211,7 +258,11 @@ impl Process {
         self.server
             .replace_tls(tls)
             .map_err(|error| error.to_string())?;
-        self.server.replace_settings(settings, timeouts);
+        self.server
+            .configure_accounts(&account_settings(&options))?;
+        let configuration = std::sync::Arc::new(options.clone());
+        self.server
+            .replace_settings(settings, timeouts, configuration);
         self.log_options = log_options;
         self.options = options;
         for warning in &loaded.warnings {
@@ -228,6 +279,17 @@ impl Process {
             ("host", old.host != options.host),
             ("port", old.port != options.port),
             ("cluster", old.cluster != options.cluster),
+            ("listen", old.listens_on_tcp != options.listens_on_tcp),
+            ("unix_socket", old.unix_socket != options.unix_socket),
+            (
+                "http_port",
+                old.monitoring.http_port != options.monitoring.http_port,
+            ),
+            (
+                "https_port",
+                old.monitoring.https_port != options.monitoring.https_port,
+            ),
+            ("http", old.monitoring.host != options.monitoring.host),
             (
                 "ports_file_dir",
                 old.ports_file_dir != options.ports_file_dir,

@@ -44,7 +44,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 5 edges | [`daemon`] a server as a process · [`server`] a server to embed · [`config`] · [`cli`] · [`logging`] · [`signals`] · [`process`] · [`tls`] |
+//! | 5 edges | [`daemon`] a server as a process · [`server`] a server to embed · [`config`] · [`cli`] · [`logging`] · [`signals`] · [`process`] · [`tls`] · [`monitor`], [`http`], [`system`] what a server tells of itself |
 //! | 4 kinds of peers | [`link`] what a client's operations do |
 //! | 3 connections | [`conn`] one task each: read, turn, flush, timers, end |
 //! | 2 shared state | [`broker`] accounts, peers, delivery · [`auth`] who comes in, and what they may do |
@@ -60,8 +60,10 @@ pub mod cluster;
 pub mod config;
 pub mod conn;
 pub mod daemon;
+pub mod http;
 pub mod link;
 pub mod logging;
+pub mod monitor;
 pub mod outbound;
 pub mod process;
 pub mod proto;
@@ -69,6 +71,7 @@ pub mod routing;
 pub mod server;
 pub mod signals;
 pub mod subject;
+pub mod system;
 pub mod tls;
 
 #[cfg(doctest)]

@@ -22,6 +22,9 @@ const FIRST_SEGMENT_BYTES: usize = 1024;
 /// can be shared: below it the copy is cheaper than the bookkeeping.
 pub const SHARE_BYTES: usize = 16 * 1024;
 
+/// Capacity from which on a segment is worth keeping.
+const LEAST_POOLED_BYTES: usize = 32 * 1024;
+
 /// Segments that one thread keeps for later use: 2 MiB.
 const POOLED_SEGMENTS: usize = 8;
 
@@ -196,9 +199,9 @@ pub fn take_segment(length: usize) -> Vec<u8> {
     Vec::with_capacity(length.max(FIRST_SEGMENT_BYTES))
 }
 
-/// Keeps a segment of full size for later, drops any other.
+/// Keeps a big segment for later, drops any other.
 pub fn recycle(mut segment: Vec<u8>) {
-    if segment.capacity() != SEGMENT_BYTES {
+    if !(LEAST_POOLED_BYTES..=SEGMENT_BYTES).contains(&segment.capacity()) {
         return;
     }
     segment.clear();

@@ -4,6 +4,8 @@
 //! token) and, as the last token, `>` (one or more tokens). Rules: the NATS protocol page
 //! ("Subject-Based Messaging") and, where it is silent, the oracle.
 
+pub mod transform;
+
 /// Separates the tokens of a subject.
 pub const TOKEN_SEPARATOR: u8 = b'.';
 
@@ -79,6 +81,49 @@ pub fn matches(filter: &[u8], subject: &[u8]) -> bool {
     subject_tokens.next().is_none()
 }
 
+/// Whether every subject that `inner` wants is wanted by `outer`, too.
+#[must_use]
+pub fn covers(outer: &[u8], inner: &[u8]) -> bool {
+    let (mut outer, mut inner) = (tokens(outer), tokens(inner));
+    loop {
+        match (outer.next(), inner.next()) {
+            (Some(wanted), Some(_)) if is_tail(wanted) => return true,
+            (None, None) => return true,
+            (None, Some(_)) | (Some(_), None) => return false,
+            (Some(_), Some(token)) if is_tail(token) => return false,
+            (Some(wanted), Some(token)) if is_star(wanted) || wanted == token => {}
+            (Some(_), Some(_)) => return false,
+        }
+    }
+}
+
+/// The filter that wants exactly what both filters want; none if there is no such subject.
+#[must_use]
+pub fn intersection(left: &[u8], right: &[u8]) -> Option<Vec<u8>> {
+    let mut both: Vec<&[u8]> = Vec::new();
+    let (mut lefts, mut rights) = (tokens(left), tokens(right));
+    loop {
+        match (lefts.next(), rights.next()) {
+            (None, None) => break,
+            (None, Some(_)) | (Some(_), None) => return None,
+            (Some(one), Some(other)) if is_tail(one) => {
+                both.push(other);
+                both.extend(rights);
+                break;
+            }
+            (Some(one), Some(other)) if is_tail(other) => {
+                both.push(one);
+                both.extend(lefts);
+                break;
+            }
+            (Some(one), Some(other)) if one == other || is_star(other) => both.push(one),
+            (Some(one), Some(other)) if is_star(one) => both.push(other),
+            (Some(_), Some(_)) => return None,
+        }
+    }
+    Some(both.join(&TOKEN_SEPARATOR))
+}
+
 /// Blank characters end an argument on the wire, so no token may hold one.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0c')
@@ -123,6 +168,40 @@ mod tests {
                 matches(filter.as_bytes(), subject.as_bytes()),
                 expected,
                 "{filter} {subject}"
+            );
+        }
+    }
+
+    #[test]
+    fn filters_compared() {
+        for (inner, outer, expected) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.*", true),
+            ("a.b", ">", true),
+            ("a.*", "a.b", false),
+            ("a.>", "a.*", false),
+            ("a.*", "a.>", true),
+            ("a.>", "a.>", true),
+            ("a", "a.>", false),
+            ("a.b.c", "a.*", false),
+        ] {
+            let covered = covers(outer.as_bytes(), inner.as_bytes());
+            assert_eq!(covered, expected, "{inner} {outer}");
+        }
+        for (left, right, expected) in [
+            ("a.*", "*.b", Some("a.b")),
+            ("a.>", "a.b.c", Some("a.b.c")),
+            ("a.>", "*.*.c", Some("a.*.c")),
+            ("*.>", "a.>", Some("a.>")),
+            ("a", "a.>", None),
+            ("a.b", "a.c", None),
+            ("a.*", "a.*.*", None),
+        ] {
+            let both = intersection(left.as_bytes(), right.as_bytes());
+            assert_eq!(
+                both.as_deref(),
+                expected.map(str::as_bytes),
+                "{left} {right}"
             );
         }
     }

@@ -81,11 +81,16 @@ impl Server {
     /// A client that has introduced itself and sent `lines`.
     pub(crate) fn connect(&mut self, lines: &[u8]) -> Party {
         let broker = &self.context.broker;
+        #[expect(clippy::disallowed_methods, reason = "a connection begins now")]
+        let began = (std::time::SystemTime::UNIX_EPOCH, Instant::now());
         let facts = Facts {
             id: broker.next_id(),
             ip: String::new(),
+            port: 0,
+            began,
             nonce: String::new(),
             label: String::new(),
+            unix_user: None,
         };
         let received = Arc::new(AtomicU64::new(0));
         let wire = Box::new(Sink(Arc::clone(&received)));
@@ -124,7 +129,7 @@ impl Server {
                 source: None,
             },
         );
-        self.deliveries.flush();
+        self.deliveries.flush(Instant::now());
         matches!(served.verdict, Verdict::Continue) && served.consumed == bytes.len()
     }
 }

@@ -37,6 +37,8 @@ pub struct Authenticator {
     /// The single user or token of the configuration.
     single: Option<Single>,
     no_auth: NoAuth,
+    /// Names or nkeys of the machine's users.
+    unix_users: HashMap<u32, Box<str>>,
     /// The connection types whose listeners map certificates.
     certificate_listeners: Vec<ConnectionType>,
     /// The bcrypt hashes of all users, for refusals that must take as long as a check.
@@ -132,6 +134,12 @@ impl Authenticator {
         self.is_required() && !matches!(self.no_auth, NoAuth::User(_))
     }
 
+    /// Whether the machine's user of this number needs no credentials over the Unix socket.
+    #[must_use]
+    pub fn knows_unix_user(&self, number: Option<u32>) -> bool {
+        number.is_some_and(|number| self.unix_users.contains_key(&number))
+    }
+
     /// Whether INFO must hold a nonce, because somebody may have to sign it.
     #[must_use]
     pub fn info_nonce_required(&self) -> bool {
@@ -161,6 +169,12 @@ impl Authenticator {
     ) -> Decision {
         if !self.is_required() {
             return Decision::Accept(self.anybody(Proof::Nothing));
+        }
+        if credentials.names_nobody()
+            && credentials.nkey.is_empty()
+            && let Some(member) = self.unix_member(facts)
+        {
+            return Decision::Accept(member.login(Proof::Nothing));
         }
         if !self.nkeys.is_empty()
             && let Some(nkey) = self.presented_nkey(credentials)
@@ -214,6 +228,9 @@ impl Authenticator {
             nkeys: HashMap::new(),
             single,
             no_auth: no_auth(rules),
+            unix_users: (rules.unix_users.iter())
+                .map(|(number, name)| (*number, name.as_str().into()))
+                .collect(),
             certificate_listeners: rules.certificate_listeners.clone(),
             global_account: GLOBAL_ACCOUNT.into(),
         }
@@ -304,6 +321,9 @@ impl Authenticator {
         }
         if self.needs_certificate(user) {
             return refuse(Rejection::CertificateOnly);
+        }
+        if self.needs_unix_socket(user) {
+            return refuse(Rejection::UnixSocketOnly);
         }
         self.check_password(user, credentials.password, now)
     }
@@ -450,6 +470,22 @@ impl Authenticator {
         let is_guest = matches!(&self.no_auth, NoAuth::User(name) if **name == *user.member.name);
         let may = |listener: &ConnectionType| user.member.may_connect_by(*listener);
         !user.has_password && !is_guest && self.certificate_listeners.iter().any(may)
+    }
+
+    /// Whether a user without a password is one of the machine's users, and so must not log in by name alone.
+    fn needs_unix_socket(&self, user: &User) -> bool {
+        let is_guest = matches!(&self.no_auth, NoAuth::User(name) if **name == *user.member.name);
+        let mut names = self.unix_users.values();
+        !user.has_password && !is_guest && names.any(|name| **name == *user.member.name)
+    }
+
+    /// Who the machine's user at the other end is without credentials, if anybody.
+    fn unix_member(&self, facts: &ConnectionFacts<'_>) -> Option<&Member> {
+        let name = self.unix_users.get(&facts.unix_user?)?;
+        let user = self.users.get(name).map(|user| &user.member);
+        let nkey = || self.nkeys.get(name).map(|(member, _)| member);
+        let member = user.or_else(nkey);
+        member.filter(|member| member.may_connect_by(facts.connection_type))
     }
 
     fn single_login(&self, name: &Arc<str>, stored: &StoredPassword) -> Login {

@@ -66,6 +66,8 @@ pub struct ConnectionFacts<'a> {
     pub connection_type: ConnectionType,
     /// Whether the listener takes the user from the certificate (`verify_and_map`).
     pub map_certificate: bool,
+    /// The number of the machine's user at the other end of a Unix socket, as the system vouches for it.
+    pub unix_user: Option<u32>,
 }
 
 /// What a peer is after it was let in.
@@ -133,6 +135,8 @@ pub enum Rejection {
     UnknownCertificate,
     /// The user has no password and logs in by certificate on another listener.
     CertificateOnly,
+    /// The user has no password and logs in as a user of the machine, over the Unix socket.
+    UnixSocketOnly,
 }
 
 impl fmt::Display for Rejection {
@@ -150,6 +154,7 @@ impl fmt::Display for Rejection {
             Self::NoCertificate => "User required in cert, none found",
             Self::UnknownCertificate => "User in cert, not found",
             Self::CertificateOnly => "the user requires a client certificate",
+            Self::UnixSocketOnly => "the user has no password and requires the Unix socket",
         })
     }
 }

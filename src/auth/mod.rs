@@ -21,6 +21,7 @@ mod signature;
 pub use authenticator::{Authenticator, PasswordCheck};
 pub use certificate::{CertificateNames, certificate_public_key};
 pub use login::{ConnectionFacts, Credentials, Decision, Login, Rejection, Renewal};
+pub use pattern::overlap;
 pub use permissions::{DeliveryFilter, PermissionRules, Permissions, ResponseRules, SubjectRules};
 pub use problems::{Place, Problem, Severity, problems};
 pub use replies::ReplyTracker;

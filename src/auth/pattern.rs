@@ -28,7 +28,8 @@ pub(super) fn covers(filter: &[u8], other: &[u8]) -> bool {
 }
 
 /// Whether some subject is wanted by both filters.
-pub(super) fn overlap(one: &[u8], other: &[u8]) -> bool {
+#[must_use]
+pub fn overlap(one: &[u8], other: &[u8]) -> bool {
     let (mut ones, mut others) = (tokens(one), tokens(other));
     loop {
         match (ones.next(), others.next()) {

@@ -15,6 +15,9 @@ use super::signature::user_key;
 /// Cost from which a bcrypt hash is reported: above it one login takes more than four seconds of a processor.
 const HIGH_BCRYPT_COST: u32 = 16;
 
+/// Name of the system account unless another is configured.
+const SYSTEM_ACCOUNT: &str = "$SYS";
+
 /// Something that is wrong with the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -254,6 +257,13 @@ fn no_auth_user(rules: &AuthRules, found: &mut Found) {
         );
         return found.error(Place::NoAuthUser, text);
     };
+    let system = rules.system_account.as_deref().unwrap_or(SYSTEM_ACCOUNT);
+    if user.account.as_deref() == Some(system) {
+        let text = format!(
+            "no_auth_user: {wanted:?} belongs to the system account: whoever connects would rule the server"
+        );
+        found.error(Place::NoAuthUser, text);
+    }
     if let UserIdentity::Password { password, .. } = &user.identity
         && is_bcrypt(password.expose())
     {

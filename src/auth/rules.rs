@@ -133,6 +133,8 @@ pub struct AuthRules {
     pub system_account: Option<String>,
     /// The user or nkey of connections that present no credentials.
     pub no_auth_user: Option<String>,
+    /// Users of the machine, by number, and the name or nkey that each of them has over the Unix socket.
+    pub unix_users: Vec<(u32, String)>,
     /// The connection types whose listeners take the user from the client's certificate (`verify_and_map`).
     pub certificate_listeners: Vec<ConnectionType>,
 }

@@ -18,6 +18,8 @@ pub(super) struct Batch {
     /// next message on that subject begins with the same bytes.
     prefix: Range<usize>,
     prefix_of: Option<Prefix>,
+    /// Length of the batch before, which this one will have as well if its publisher goes on like that.
+    length_before: usize,
 }
 
 /// What decides how a message begins.
@@ -110,12 +112,13 @@ impl Batch {
 
     /// The bytes, which the batch is done with.
     pub(super) fn take_bytes(&mut self) -> Vec<u8> {
+        self.length_before = self.bytes.len();
         std::mem::take(&mut self.bytes)
     }
 
     /// Makes room for other messages.
     pub(super) fn clear(&mut self) {
-        recycle(self.take_bytes());
+        recycle(std::mem::take(&mut self.bytes));
         self.marks.clear();
         self.prefix_of = None;
     }
@@ -153,7 +156,7 @@ impl Batch {
     ) -> bool {
         let length = encode::message_length(message, word);
         if self.bytes.is_empty() {
-            self.bytes = take_segment(length);
+            self.bytes = take_segment(length.max(self.length_before));
         } else if self.bytes.len() + length > SEGMENT_BYTES {
             return false;
         }

@@ -8,11 +8,13 @@ use bytes::Bytes;
 
 use super::account::Account;
 use super::batch::Frames;
+use super::forward::Passage;
+use super::imports::Imported;
 use super::peer::{Delivery, Parcel, Peer};
 use super::routed::RouteTargets;
 use super::run::Run;
 use super::spread::{Refused, Spread};
-use super::subscription::Subscription;
+use super::subscription::{Handling, Subscription};
 use crate::outbound::SHARE_BYTES;
 use crate::proto::display::{self, PayloadTrace};
 use crate::proto::encode::{self, MessageFrame};
@@ -37,6 +39,12 @@ pub struct Deliveries {
     stall: Option<Arc<Peer>>,
     /// Subscriptions that have had their last message.
     expired: Vec<Arc<Subscription>>,
+    /// The same, of other accounts than the one that is published in.
+    expired_elsewhere: Vec<(Arc<Account>, Arc<Subscription>)>,
+    /// Subscriptions that pass the message that is delivered now on to other accounts.
+    passing: Vec<Arc<Subscription>>,
+    /// What other accounts call its subject.
+    local_subject: Vec<u8>,
     /// Peers cut off in this turn because too much was pending for them.
     overflows: Vec<Arc<Peer>>,
     /// Messages gathered for the same targets or for one queue group, and the account they were
@@ -74,6 +82,29 @@ pub struct Publication<'a> {
     pub now: Instant,
     /// Deliveries are to be logged, with that much of the message.
     pub trace: Option<PayloadTrace>,
+    /// Whether it came from another server, which has passed it on to services itself if it is a request.
+    /// Answers are passed on here, where the request came from.
+    pub from_elsewhere: bool,
+    /// How it came from another account, if it did.
+    pub passage: Option<&'a Passage<'a>>,
+}
+
+impl<'a> Publication<'a> {
+    /// A publication of `from` at `now` that is delivered at once and logged nowhere.
+    #[must_use]
+    pub fn new(message: &'a Publish<'a>, from: &'a Arc<Peer>, now: Instant) -> Self {
+        Self {
+            message,
+            source: None,
+            from,
+            drop_when_gated: false,
+            gathered: false,
+            now,
+            trace: None,
+            from_elsewhere: false,
+            passage: None,
+        }
+    }
 }
 
 /// Looks a subject up and keeps what it matched.
@@ -84,23 +115,6 @@ fn keep_matches(account: &Account, cache: &mut Matches, subject: &[u8], hash: u6
         let interest = account.interest();
         (generations.stamp(concern), interest.matches(subject, hash))
     };
-    cache.insert(subject, hash, (concern, stamp), matches);
-}
-
-/// The same for messages from other servers, which only clients of this one get.
-pub(super) fn keep_local_matches(
-    account: &Account,
-    cache: &mut Matches,
-    subject: &[u8],
-    hash: u64,
-) {
-    let generations = account.generations();
-    let concern = generations.concern(subject);
-    let (stamp, mut matches) = {
-        let interest = account.interest();
-        (generations.stamp(concern), interest.matches(subject, hash))
-    };
-    matches.keep_local();
     cache.insert(subject, hash, (concern, stamp), matches);
 }
 
@@ -150,12 +164,16 @@ fn log_delivery(
 
 /// A number below `count`, evenly drawn; `random` must not be zero.
 fn draw(random: &mut u64, count: usize) -> usize {
+    let high = next_random(random) >> 32;
+    usize::try_from((high * count as u64) >> 32).unwrap_or(0)
+}
+
+fn next_random(random: &mut u64) -> u64 {
     // xorshift64*: good enough to spread work, and without any shared state.
     *random ^= *random >> 12;
     *random ^= *random << 25;
     *random ^= *random >> 27;
-    let high = random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-    usize::try_from((high * count as u64) >> 32).unwrap_or(0)
+    random.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }
 
 /// What is the same for every receiver of one publication.
@@ -179,6 +197,9 @@ impl Deliveries {
             eager: Vec::new(),
             stall: None,
             expired: Vec::new(),
+            expired_elsewhere: Vec::new(),
+            passing: Vec::new(),
+            local_subject: Vec::new(),
             overflows: Vec::new(),
             run: Run::default(),
             spread: Spread::default(),
@@ -232,7 +253,7 @@ impl Deliveries {
         if !gathered {
             self.end_run();
             self.ship_to_set(account, matches, publication);
-            self.settle(account);
+            self.finish(account, publication);
         }
     }
 
@@ -358,7 +379,7 @@ impl Deliveries {
         if !gathered {
             self.end_run();
             self.match_and_ship(account, hash, publication);
-            self.settle(account);
+            self.finish(account, publication);
         }
     }
 
@@ -393,7 +414,7 @@ impl Deliveries {
     /// Delivers a publication at once; to how many.
     pub fn publish_now(
         &mut self,
-        account: &Account,
+        account: &Arc<Account>,
         cache: &mut Matches,
         publication: &Publication<'_>,
     ) -> usize {
@@ -411,8 +432,32 @@ impl Deliveries {
         } else {
             self.match_and_ship(account, hash, publication)
         };
+        delivered + self.finish(account, publication)
+    }
+
+    /// Delivers a publication at once, from whoever has no cache for it; to how many.
+    pub fn publish_uncached(
+        &mut self,
+        account: &Arc<Account>,
+        publication: &Publication<'_>,
+    ) -> usize {
+        let hash = account.hash(publication.message.subject);
+        let delivered = self.match_and_ship(account, hash, publication);
+        delivered + self.finish(account, publication)
+    }
+
+    /// Does what a delivery that is not gathered leaves to do; to how many it was delivered by that.
+    pub(super) fn finish(
+        &mut self,
+        account: &Arc<Account>,
+        publication: &Publication<'_>,
+    ) -> usize {
         self.settle(account);
-        delivered
+        if self.passing.is_empty() {
+            return 0;
+        }
+        let passing = std::mem::take(&mut self.passing);
+        self.forward(account, passing, publication)
     }
 
     /// Does what could not be done while locks were held.
@@ -424,6 +469,11 @@ impl Deliveries {
         }
         if !self.expired.is_empty() {
             for subscription in self.expired.drain(..) {
+                account.unsubscribe(&subscription);
+            }
+        }
+        if !self.expired_elsewhere.is_empty() {
+            for (account, subscription) in self.expired_elsewhere.drain(..) {
                 account.unsubscribe(&subscription);
             }
         }
@@ -547,6 +597,11 @@ impl Deliveries {
         }
     }
 
+    /// A number that spreads work evenly; whoever sees many can tell the next.
+    pub fn random(&mut self) -> u64 {
+        next_random(&mut self.random)
+    }
+
     /// Delivers to one subscription, if it takes the message.
     pub(super) fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
         let peer = subscription.peer();
@@ -555,8 +610,15 @@ impl Deliveries {
         if Arc::ptr_eq(peer, publication.from) && !peer.echo() {
             return false;
         }
-        if !subscription.admits(message.subject) {
-            return false;
+        match subscription.handling() {
+            None => {}
+            Some(Handling::Judged(filter)) if filter.admits(message.subject) => {}
+            Some(Handling::Judged(_)) => return false,
+            Some(Handling::Imported(imported)) => return self.ship_imported(imported, shipment),
+            Some(Handling::Service(_) | Handling::Responses) => {
+                self.passing.push(Arc::clone(subscription));
+                return false;
+            }
         }
         let body = message.body;
         let parcel = if shipment.header > 0 && !peer.headers() {
@@ -589,6 +651,41 @@ impl Deliveries {
         }
         self.note(subscription, delivery, size);
         shipment.delivered += usize::from(delivered);
+        delivered
+    }
+
+    /// Delivers to a subscription of another account, under the subject that the message has there.
+    fn ship_imported(&mut self, imported: &Imported, shipment: &mut Shipment<'_>) -> bool {
+        let publication = shipment.publication;
+        // What came for a service does not flow into streams (nats-server).
+        if publication.passage.is_some() {
+            return false;
+        }
+        let mut subject = std::mem::take(&mut self.local_subject);
+        imported.localize(publication.message.subject, &mut subject);
+        let message = Publish {
+            subject: &subject,
+            ..*publication.message
+        };
+        let local = Publication {
+            message: &message,
+            ..*publication
+        };
+        let mut apart = self.start(&local);
+        let delivered = self.ship(&imported.original, &mut apart);
+        self.local_subject = subject;
+        // The other receivers are sent what was framed for them.
+        self.frame.prepare(publication.message);
+        shipment.plain_ready = false;
+        shipment.delivered += usize::from(delivered);
+        if imported.original.is_closed()
+            && let Some(account) = imported.importer.upgrade()
+        {
+            let original = &imported.original;
+            self.expired
+                .retain(|expired| !Arc::ptr_eq(expired, original));
+            self.expired_elsewhere.push((account, Arc::clone(original)));
+        }
         delivered
     }
 
@@ -661,10 +758,11 @@ impl Deliveries {
         }
     }
 
-    /// Ends the turn: sends what each touched peer has pending.
-    pub fn flush(&mut self) {
+    /// Ends the turn, which began at `now`: sends what each touched peer has pending.
+    pub fn flush(&mut self, now: Instant) {
         self.end_run();
         for peer in self.dirty.drain(..) {
+            peer.note_activity(now);
             peer.flush();
         }
     }

@@ -1,15 +1,18 @@
 //! The part of a connection that others reach: where they leave what it is to be sent.
 
+pub mod portrait;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use self::portrait::Observed;
 use super::batch::{FrameBytes, Frames};
 use super::close::CloseReason;
 use super::security::TlsFacts;
@@ -49,10 +52,16 @@ pub struct Facts {
     pub id: u64,
     /// The peer's address; empty where it has none.
     pub ip: String,
+    /// The peer's port; 0 where it has none.
+    pub port: u16,
+    /// When the connection began, by the clock on the wall and by the one that never jumps.
+    pub began: (SystemTime, Instant),
     /// The challenge in its INFO, to be signed by clients that log in with a key; empty without one.
     pub nonce: String,
     /// How logs call it at first: `address:port - cid:number`.
     pub label: String,
+    /// The number of the machine's user at the other end of a Unix socket.
+    pub unix_user: Option<u32>,
 }
 
 /// One connection as others see it.
@@ -81,6 +90,7 @@ pub struct Peer {
     in_messages: AtomicU64,
     in_bytes: AtomicU64,
     stalls: AtomicU64,
+    observed: Observed,
     /// Publishers that pause for this peer wait for it.
     ungated: Notify,
     /// Whether there are `responses`.
@@ -234,6 +244,7 @@ impl Peer {
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
+            observed: Observed::default(),
             ungated: Notify::new(),
             tracks_responses: AtomicBool::new(false),
             responses: Mutex::default(),
@@ -741,9 +752,11 @@ impl Peer {
         self.expired.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Adds what one turn brought from the peer. Only the connection's own task calls it.
-    pub fn count_received(&self, messages: u64, bytes: u64) {
+    /// Adds what one turn, which began at `now`, brought from the peer. Only the connection's own task
+    /// calls it.
+    pub fn count_received(&self, messages: u64, bytes: u64, now: Instant) {
         if messages > 0 {
+            self.note_activity(now);
             let total = self.in_messages.load(Ordering::Relaxed) + messages;
             self.in_messages.store(total, Ordering::Relaxed);
             let total = self.in_bytes.load(Ordering::Relaxed) + bytes;

@@ -1,14 +1,18 @@
 //! The accounts and connections of one server.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use super::account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::account::{Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use super::addresses::Addresses;
+use super::closed::ClosedConnections;
+use super::events::{Event, Observer};
+use super::mappings::{MappingRules, Mappings};
 use super::peer::Peer;
 use super::routes::{Routes, Share};
+use super::sharing::{OwnServer, Sharers, SharingRules};
 use super::stats::ServerStats;
 
 /// Everything that the connections of a server share.
@@ -24,9 +28,25 @@ pub struct Broker {
     announced: bool,
     /// Links to other servers of the cluster.
     pub routes: Routes,
+    observer: OnceLock<Box<dyn Observer>>,
+    /// Connections that ended last.
+    pub closed: ClosedConnections,
     addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+}
+
+/// What is to hold in an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// The account's name.
+    pub name: String,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+    /// Its mapped subjects.
+    pub mappings: Vec<MappingRules>,
+    /// What it offers to other accounts and takes from them.
+    pub sharing: SharingRules,
 }
 
 /// How many connections there are, a new one included.
@@ -83,6 +103,8 @@ impl Broker {
             client_count: AtomicUsize::new(0),
             announced,
             routes: Routes::default(),
+            observer: OnceLock::new(),
+            closed: ClosedConnections::default(),
             addresses: Addresses::default(),
             stats: ServerStats::default(),
         }
@@ -152,6 +174,68 @@ impl Broker {
     pub fn all_accounts(&self) -> Vec<Arc<Account>> {
         let accounts = self.accounts.iter();
         accounts.map(|account| Arc::clone(&account)).collect()
+    }
+
+    /// Puts settings of accounts in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure(
+        &self,
+        settings: &[AccountSettings],
+        server: &Arc<OwnServer>,
+    ) -> Result<(), String> {
+        let mut prepared = Vec::new();
+        let mut sharers = Sharers::new(server);
+        for settings in settings {
+            let name = &settings.name;
+            let mappings = Mappings::new(&settings.mappings, &server.cluster)
+                .map_err(|error| format!("account {name:?}: {error}"))?;
+            let limits = settings.limits;
+            let account = self.account(name);
+            sharers.add(name, Arc::clone(&account), &settings.sharing);
+            prepared.push((account, AccountRules { limits, mappings }));
+        }
+        let imports = sharers.imports()?;
+        for (account, rules) in prepared {
+            account.replace_rules(rules);
+        }
+        for (account, imports) in imports {
+            account.replace_imports(imports);
+        }
+        Ok(())
+    }
+
+    /// The account of that name, if there is one.
+    #[must_use]
+    pub fn known_account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get(name).map(|account| Arc::clone(&account))
+    }
+
+    /// All accounts, in no order.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.iter();
+        accounts.map(|account| Arc::clone(&account)).collect()
+    }
+
+    /// Lets somebody hear of events; only the first one ever does.
+    pub fn observe(&self, observer: Box<dyn Observer>) {
+        // The first stays: an observer belongs to the server, which sets it as it starts.
+        let _ = self.observer.set(observer);
+    }
+
+    /// Whether anybody hears of events.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.observer.get().is_some()
+    }
+
+    /// Tells the observer, if there is one.
+    pub fn notice(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = self.observer.get() {
+            observer.notice(event());
+        }
     }
 
     /// A number for a new connection.

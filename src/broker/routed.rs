@@ -64,6 +64,19 @@ impl RouteTargets {
     }
 }
 
+/// Looks a subject up for messages from other servers, which only clients of this one get, and keeps what it
+/// matched.
+fn keep_local_matches(account: &Account, cache: &mut Matches, subject: &[u8], hash: u64) {
+    let generations = account.generations();
+    let concern = generations.concern(subject);
+    let (stamp, mut matches) = {
+        let interest = account.interest();
+        (generations.stamp(concern), interest.matches(subject, hash))
+    };
+    matches.keep_local();
+    cache.insert(subject, hash, (concern, stamp), matches);
+}
+
 impl Deliveries {
     /// Delivers to a member of a queue group that has members on other servers: drawn by their numbers,
     /// and where a client of this server cannot take it, to whoever comes next.
@@ -157,10 +170,11 @@ impl Deliveries {
             matches.keep_local();
             self.end_run();
             self.ship_routed(account, &matches, publication, queues);
-            return self.settle(account);
+            self.finish(account, publication);
+            return;
         }
         if !known {
-            super::deliver::keep_local_matches(account, cache, message.subject, hash);
+            keep_local_matches(account, cache, message.subject, hash);
         }
         let Some(matches) = cache.get(hash) else {
             return;
@@ -175,7 +189,7 @@ impl Deliveries {
         if !gathered {
             self.end_run();
             self.ship_routed(account, matches, publication, queues);
-            self.settle(account);
+            self.finish(account, publication);
         }
     }
 

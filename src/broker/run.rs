@@ -79,7 +79,7 @@ impl Targets {
         let own = |target: &&Arc<Subscription>| Arc::ptr_eq(target.peer(), from);
         let silent = !from.echo() && targets.iter().any(|target| own(&target));
         let special =
-            |target: &Arc<Subscription>| !target.admits_all() || target.peer().tracks_responses();
+            |target: &Arc<Subscription>| !target.is_plain() || target.peer().tracks_responses();
         if targets.is_empty()
             || targets.len() > MAX_TARGETS
             || silent

@@ -12,6 +12,15 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Adds one unless there are `most` already; whether it did.
+    pub fn add_up_to(&self, most: Option<usize>) -> bool {
+        let most = most.map_or(u64::MAX, |most| most as u64);
+        let more = |count: u64| (count < most).then_some(count + 1);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
     /// Takes `count` off, of what was added before.
     pub fn subtract(&self, count: u64) {
         self.0.fetch_sub(count, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::imports::{Imported, ServiceImport};
 use super::peer::Peer;
 use crate::auth::DeliveryFilter;
 use crate::proto::op::Subscribe;
@@ -27,8 +28,21 @@ pub struct Subscription {
     delivered: AtomicU64,
     max: AtomicU64,
     peer: Arc<Peer>,
-    /// Decides about each message where the peer may not see all that the filter wants.
-    admission: Option<Box<DeliveryFilter>>,
+    /// What is done with a message besides handing it to the peer.
+    handling: Option<Box<Handling>>,
+}
+
+/// What becomes of messages for a subscription that is not just a client's wish for all of them.
+#[derive(Debug)]
+pub enum Handling {
+    /// Each is judged, since the peer may not see all that the filter wants.
+    Judged(DeliveryFilter),
+    /// They go to the subscription of another account that imports them.
+    Imported(Imported),
+    /// They are requests that go to another account.
+    Service(Arc<ServiceImport>),
+    /// They are answers to requests from other accounts.
+    Responses,
 }
 
 /// How many messages a subscription took.
@@ -48,6 +62,21 @@ impl Subscription {
         peer: Arc<Peer>,
         admission: Option<DeliveryFilter>,
     ) -> Option<Self> {
+        let mut subscription = Self::plain(subscribe, peer)?;
+        subscription.handling = admission.map(|filter| Box::new(Handling::Judged(filter)));
+        Some(subscription)
+    }
+
+    /// A subscription in the name of `peer` whose messages are handled in a way of their own. `None` as
+    /// above.
+    #[must_use]
+    pub fn with(subscribe: &Subscribe<'_>, peer: Arc<Peer>, handling: Handling) -> Option<Self> {
+        let mut subscription = Self::plain(subscribe, peer)?;
+        subscription.handling = Some(Box::new(handling));
+        Some(subscription)
+    }
+
+    fn plain(subscribe: &Subscribe<'_>, peer: Arc<Peer>) -> Option<Self> {
         let queue = subscribe.queue.unwrap_or_default();
         let words = [subscribe.filter, queue, subscribe.sid].concat();
         Some(Self {
@@ -61,7 +90,7 @@ impl Subscription {
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
             peer,
-            admission: admission.map(Box::new),
+            handling: None,
         })
     }
 
@@ -136,18 +165,29 @@ impl Subscription {
         &self.peer
     }
 
-    /// Whether its peer may see a message on `subject`.
+    /// What is done with a message besides handing it to the peer.
     #[must_use]
-    pub fn admits(&self, subject: &[u8]) -> bool {
-        self.admission
-            .as_ref()
-            .is_none_or(|admission| admission.admits(subject))
+    pub fn handling(&self) -> Option<&Handling> {
+        self.handling.as_deref()
     }
 
-    /// Whether its peer may see everything that the filter wants.
+    /// Whether each message is just handed to the peer.
     #[must_use]
-    pub fn admits_all(&self) -> bool {
-        self.admission.is_none()
+    pub fn is_plain(&self) -> bool {
+        self.handling.is_none()
+    }
+
+    /// Whether it is a wish of a peer in the account, which messages of imported streams fulfil as well.
+    /// Another server sees to its own imports.
+    pub(super) fn wants_imports(&self) -> bool {
+        !self.remote && matches!(self.handling(), None | Some(Handling::Judged(_)))
+    }
+
+    /// Whether other servers must know of it: they send what it wants. Requests that go to another
+    /// account go there on the server that they come in at.
+    #[must_use]
+    pub fn is_of_interest_elsewhere(&self) -> bool {
+        !self.remote && !matches!(self.handling(), Some(Handling::Service(_)))
     }
 
     /// Whether it has ended.

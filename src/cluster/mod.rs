@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
@@ -380,6 +380,42 @@ impl Inner {
         self.clients.tell_clients(|_| ());
     }
 
+    fn new_peer(
+        &self,
+        address: SocketAddr,
+        half: WriteHalf,
+        tls: Option<TlsFacts>,
+    ) -> (Arc<Peer>, Arc<SocketWire>) {
+        let id = self.clients.broker.next_id();
+        let ip = address.ip().to_canonical();
+        let endpoint = SocketAddr::new(ip, address.port());
+        let facts = Facts {
+            id,
+            ip: ip.to_string(),
+            port: address.port(),
+            began: (SystemTime::now(), now()),
+            unix_user: None,
+            nonce: String::new(),
+            label: format!("{endpoint} - rid:{id}"),
+        };
+        let wire = Arc::new(SocketWire::detached());
+        wire.attach(half);
+        let sender = Box::new(SharedWire(Arc::clone(&wire)));
+        let max_pending = self.clients.settings().limits.max_pending;
+        let peer = Peer::new_route(facts, sender, max_pending);
+        let label = peer.label();
+        tracing::info!(cid = id, "{label} - Route connection created");
+        if let Some(facts) = tls {
+            let (version, suite) = (facts.version, facts.cipher_suite);
+            tracing::debug!(
+                cid = id,
+                "{label} - TLS version {version}, cipher suite {suite}"
+            );
+            peer.set_tls(facts);
+        }
+        (Arc::new(peer), wire)
+    }
+
     /// Makes a link of a connection.
     fn open(self: &Arc<Self>, made: Made) {
         let Made {
@@ -390,30 +426,8 @@ impl Inner {
             login,
         } = made;
         let broker = &self.clients.broker;
-        let id = broker.next_id();
-        let ip = address.ip().to_canonical();
-        let endpoint = SocketAddr::new(ip, address.port());
-        let facts = Facts {
-            id,
-            ip: ip.to_string(),
-            nonce: String::new(),
-            label: format!("{endpoint} - rid:{id}"),
-        };
-        let wire = Arc::new(SocketWire::detached());
-        wire.attach(write_half);
-        let sender = Box::new(SharedWire(Arc::clone(&wire)));
-        let max_pending = self.clients.settings().limits.max_pending;
-        let peer = Arc::new(Peer::new_route(facts, sender, max_pending));
-        tracing::info!(cid = id, "{} - Route connection created", peer.label());
-        if let Some(facts) = tls {
-            let (version, suite) = (facts.version, facts.cipher_suite);
-            tracing::debug!(
-                cid = id,
-                "{} - TLS version {version}, cipher suite {suite}",
-                peer.label()
-            );
-            peer.set_tls(facts);
-        }
+        let (peer, wire) = self.new_peer(address, write_half, tls);
+        let (id, ip) = (peer.id(), address.ip().to_canonical());
         let handle = Handle {
             peer: Arc::clone(&peer),
             dialed: dialed.is_some(),

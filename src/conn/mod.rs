@@ -169,6 +169,7 @@ impl<L: Link> Connection<L> {
     pub fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
             let reason = self.serve().await;
+            self.peer.note_end(Instant::now().into_std());
             while self.link.release() {
                 tokio::task::yield_now().await;
             }
@@ -270,6 +271,11 @@ impl<L: Link> Connection<L> {
         if introduced {
             self.introduce_until = None;
             self.keepalive.introduced(now);
+        }
+        if (ponged || introduced)
+            && let Some(round_trip) = self.keepalive.round_trip()
+        {
+            self.peer.note_round_trip(round_trip);
         }
         if let Some(slow) = stall {
             slow.count_stall();

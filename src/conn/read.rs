@@ -281,7 +281,7 @@ fn begin<'a>(
 
 /// Flushes everybody whom the turn touched.
 fn end<L: Link>(link: &L, turn: Turn<'_>, served: Served) -> Turned {
-    turn.deliveries.flush();
+    turn.deliveries.flush(turn.now);
     for slow in turn.deliveries.take_overflows() {
         link.overflowed(&slow);
     }

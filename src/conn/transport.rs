@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, tcp};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::Notify;
 
 use super::compression::{CompressedReceiver, CompressedSender, Level};
@@ -18,6 +18,8 @@ use crate::broker::peer::Wire;
 pub enum ReadHalf {
     /// Plain TCP.
     Tcp(tcp::OwnedReadHalf),
+    /// A Unix socket.
+    Unix(unix::OwnedReadHalf),
     /// Something between the socket and the connection, such as TLS.
     Layered(Box<dyn Receiver>),
 }
@@ -27,6 +29,8 @@ pub enum ReadHalf {
 pub enum WriteHalf {
     /// Plain TCP.
     Tcp(tcp::OwnedWriteHalf),
+    /// A Unix socket.
+    Unix(unix::OwnedWriteHalf),
     /// Something between the connection and the socket, such as TLS.
     Layered(Box<dyn Sender>),
 }
@@ -76,6 +80,13 @@ pub fn split_tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
     (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
 }
 
+/// Takes a stream of a Unix socket apart.
+#[must_use]
+pub fn split_unix(stream: UnixStream) -> (ReadHalf, WriteHalf) {
+    let (read, write) = stream.into_split();
+    (ReadHalf::Unix(read), WriteHalf::Unix(write))
+}
+
 impl AsyncRead for ReadHalf {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -84,6 +95,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Unix(half) => Pin::new(half).poll_read(context, buffer),
             Self::Layered(half) => Pin::new(half).poll_read(context, buffer),
         }
     }
@@ -93,6 +105,7 @@ impl WriteHalf {
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(half) => half.try_write_vectored(slices),
+            Self::Unix(half) => half.try_write_vectored(slices),
             Self::Layered(half) => half.try_write(slices),
         }
     }
@@ -100,6 +113,7 @@ impl WriteHalf {
     pub(super) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(context),
+            Self::Unix(half) => half.as_ref().poll_write_ready(context),
             Self::Layered(half) => half.poll_writable(context),
         }
     }
@@ -107,6 +121,7 @@ impl WriteHalf {
     pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(context),
+            Self::Unix(half) => Pin::new(half).poll_shutdown(context),
             Self::Layered(half) => half.poll_shutdown(context),
         }
     }

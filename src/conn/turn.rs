@@ -33,7 +33,7 @@ pub trait Link: Send + 'static {
     fn verified(&mut self, turn: &mut Turn<'_>, outcome: Result<Login, Rejection>) -> Verdict;
 
     /// A peer was cut off in this turn because too much was pending for it: says so to the log.
-    fn overflowed(&self, slow: &Peer);
+    fn overflowed(&self, slow: &Arc<Peer>);
 
     /// Reading failed; the reason to close with.
     fn read_failed(&mut self, error: &std::io::Error) -> CloseReason;

@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::auth::Authenticator;
+use crate::broker::close::CloseReason;
+use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{Broker, Population};
@@ -169,6 +171,24 @@ impl ClientContext {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
+    /// A peer is cut off because too much was pending for it: counts it and tells those who care.
+    pub fn report_overflow(&self, slow: &Arc<Peer>) {
+        self.broker.stats.slow_consumers.add(1);
+        if let Some(introduction) = slow.introduction() {
+            let account = self.broker.account(&introduction.account);
+            account.slow_consumers.add(1);
+        }
+        let reason = CloseReason::SlowConsumerPendingBytes;
+        self.broker
+            .notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
+        tracing::info!(
+            cid = slow.id(),
+            "{} - Slow Consumer Detected: MaxPending of {} Exceeded",
+            slow.label(),
+            slow.max_pending()
+        );
+    }
+
     /// What clients are told, less what concerns one of them alone.
     #[must_use]
     pub fn info(&self) -> &Info {
@@ -180,7 +200,9 @@ impl ClientContext {
     pub fn greeting(&self, client: &Peer) -> Info {
         let mut info = self.info_for(client);
         info.nonce.clone_from(&client.facts().nonce);
-        info.auth_required = self.settings().authenticator.info_auth_required();
+        let authenticator = &self.settings().authenticator;
+        info.auth_required = authenticator.info_auth_required()
+            && !authenticator.knows_unix_user(client.facts().unix_user);
         info
     }
 
@@ -199,9 +221,12 @@ impl ClientContext {
         info.client_ip.clone_from(&facts.ip);
         let settings = self.settings();
         info.auth_required = settings.authenticator.is_required();
-        info.tls_required = settings.tls.required;
-        info.tls_verify = settings.tls.verify;
-        info.tls_available = settings.tls.available;
+        // Nobody listens in between the ends of a Unix socket.
+        if facts.unix_user.is_none() {
+            info.tls_required = settings.tls.required;
+            info.tls_verify = settings.tls.verify;
+            info.tls_available = settings.tls.available;
+        }
         info
     }
 }

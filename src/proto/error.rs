@@ -17,8 +17,10 @@ pub enum ProtocolError {
     MaximumPayload,
     /// The connection has `max_subscriptions` already.
     MaximumSubscriptions,
-    /// The server, or this account, has as many connections as it may have.
+    /// The server has as many connections as it may have.
     MaximumConnections,
+    /// The account has as many connections as it may have.
+    MaximumAccountConnections,
     /// More connections want TLS in this second than are taken.
     ConnectionThrottled,
     /// The filter has more tokens than `max_subscription_tokens`.
@@ -66,6 +68,7 @@ impl ProtocolError {
             Self::MaximumPayload => "Maximum Payload Violation",
             Self::MaximumSubscriptions => "maximum subscriptions exceeded",
             Self::MaximumConnections => "maximum connections exceeded",
+            Self::MaximumAccountConnections => "maximum account active connections exceeded",
             Self::ConnectionThrottled => "Connection throttling is active. Please try again later.",
             Self::InvalidSubject => "Invalid Subject",
             Self::InvalidPublishSubject => "Invalid Publish Subject",
@@ -131,6 +134,7 @@ impl ProtocolError {
             | Self::MaximumControlLine
             | Self::MaximumPayload
             | Self::MaximumConnections
+            | Self::MaximumAccountConnections
             | Self::ConnectionThrottled
             | Self::NoRespondersRequiresHeaders
             | Self::InvalidClientProtocol

@@ -13,5 +13,6 @@ pub mod info;
 pub mod op;
 pub mod parse;
 pub mod quick;
+pub mod request_info;
 pub mod route;
 pub mod route_info;

@@ -632,9 +632,9 @@ mod tests {
         let words = ["A", "s", "+", "|", "r", "2", "0", "12", "x"];
         for (name, verb) in verbs {
             for code in 0..9_usize.pow(5) {
-                let count = 2 + code % 4;
+                let count = 2 + u32::try_from(code % 4).unwrap();
                 let line: Vec<&str> = (0..count)
-                    .map(|at| words[code / 9_usize.pow(at as u32) % 9])
+                    .map(|at| words[code / 9_usize.pow(at) % 9])
                     .collect();
                 let line = line.join(" ");
                 for limits in [&LIMITS, &PINNED] {

@@ -110,6 +110,12 @@ impl<S: Subscriber> SubscriberSet<S> {
         &self.groups
     }
 
+    /// Calls `found` for each of its subscriptions.
+    pub fn for_each<'a>(&'a self, mut found: impl FnMut(&'a S)) {
+        let queued = self.groups.iter().flat_map(|group| &group.members);
+        self.plain.iter().chain(queued).for_each(&mut found);
+    }
+
     /// Any of its subscriptions.
     #[must_use]
     pub fn first(&self) -> Option<&S> {

@@ -18,6 +18,7 @@ pub struct Interest<S> {
     wildcards: Trie<S>,
     hasher: RandomState,
     count: usize,
+    inserted: u64,
 }
 
 /// The subscriptions of one filter without wildcards. Nearly always it is just one, which then needs
@@ -79,12 +80,14 @@ impl<S: Subscriber> Interest<S> {
             wildcards,
             hasher,
             count: 0,
+            inserted: 0,
         }
     }
 
     /// Adds a subscription, whose filter must be valid.
     pub fn insert(&mut self, subscriber: S) {
         self.count += 1;
+        self.inserted += 1;
         if has_wildcard(subscriber.filter()) {
             self.wildcards.insert(subscriber);
             return;
@@ -144,6 +147,24 @@ impl<S: Subscriber> Interest<S> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// How many have ever been added.
+    #[must_use]
+    pub fn inserted(&self) -> u64 {
+        self.inserted
+    }
+
+    /// Calls `found` for every subscription, in no order.
+    pub fn for_each<'a>(&'a self, mut found: impl FnMut(&'a S)) {
+        for literal in &self.literals {
+            match literal {
+                Literal::One(subscriber) => found(subscriber),
+                Literal::Several(set) => set.for_each(&mut found),
+            }
+        }
+        self.wildcards
+            .for_each_set(&mut |set| set.for_each(&mut found));
     }
 
     /// Whether there are none.

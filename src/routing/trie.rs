@@ -176,6 +176,20 @@ impl<S: Subscriber> Trie<S> {
         }
     }
 
+    /// Calls `found` for all subscriptions of each filter, in no order.
+    pub fn for_each_set<'a>(&'a self, found: &mut impl FnMut(&'a SubscriberSet<S>)) {
+        let mut nodes = vec![&self.root];
+        while let Some(node) = nodes.pop() {
+            for set in [&node.here, &node.tail] {
+                if !set.is_empty() {
+                    found(set);
+                }
+            }
+            nodes.extend(node.star.as_deref());
+            nodes.extend(node.literals.iter().map(|child| &*child.node));
+        }
+    }
+
     /// Whether it holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Server;
 use crate::broker::close::CloseReason;
+use crate::system::Announcement;
 
 /// Longest pause between two closes: a handful of clients need not be spread over minutes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -19,6 +20,7 @@ pub(super) async fn run(server: &Server) {
     }
     tracing::info!("Entering lame duck mode, stop accepting new clients");
     inner.stop_listening().await;
+    inner.announce(Announcement::LameDuck).await;
     if inner.context.broker.connection_count() > 0 {
         if let Some(cluster) = &inner.cluster {
             cluster.become_lame_duck();

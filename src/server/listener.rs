@@ -5,12 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::unix::UCred;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 
-use super::newcomer::Newcomer;
+use super::newcomer::{Newcomer, Origin};
+use super::unix::{self, BoundSocket};
 use super::{Inner, secure};
 use crate::broker::close::CloseReason;
-use crate::conn::transport::split_tcp;
+use crate::config::options::unix_socket::UnixSocket;
+use crate::conn::transport::{ReadHalf, WriteHalf, split_tcp, split_unix};
 use crate::proto::error::ProtocolError;
 
 /// First and longest pause after the system would not accept a connection (too many open files).
@@ -22,23 +25,31 @@ const BACKLOG: u32 = 4096;
 
 /// A bound listener for clients.
 #[derive(Debug)]
-pub(super) struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(BoundSocket),
+}
+
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream, UCred),
 }
 
 impl Listener {
     pub(super) async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        let socket = match host.parse() {
-            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await?,
-            Ok(_) | Err(_) => TcpListener::bind((host, port)).await?,
-        };
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        bind(host, port).await.map(Self::Tcp)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn bind_unix(options: &UnixSocket) -> io::Result<Self> {
+        unix::bind(options).map(Self::Unix)
+    }
+
+    /// The address that TCP clients connect to.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Accepts clients until the listeners are to close.
@@ -48,12 +59,15 @@ impl Listener {
             let accepted = tokio::select! {
                 biased;
                 () = server.closing_listeners.cancelled() => return,
-                accepted = self.socket.accept() => accepted,
+                accepted = self.next() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => {
+                Ok(accepted) => {
                     pause = FIRST_PAUSE;
-                    serve(&server, stream, address);
+                    match accepted {
+                        Accepted::Tcp(stream, address) => serve(&server, stream, address),
+                        Accepted::Unix(stream, peer) => serve_unix(&server, stream, peer),
+                    }
                 }
                 Err(error) => {
                     tracing::error!("Temporary Client Accept Error ({error}), sleeping {pause:?}");
@@ -63,6 +77,31 @@ impl Listener {
             }
         }
     }
+
+    async fn next(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, address) = socket.accept().await?;
+                Ok(Accepted::Tcp(stream, address))
+            }
+            Self::Unix(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                Ok(Accepted::Unix(stream, peer))
+            }
+        }
+    }
+}
+
+/// Listens on the port of a host.
+pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let socket = match host.parse() {
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port).await?,
+        Ok(_) | Err(_) => TcpListener::bind((host, port)).await?,
+    };
+    // Small messages must not wait for an acknowledgement of earlier ones. On Linux the sockets of clients
+    // inherit this, which saves each of them a system call.
+    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+    Ok(socket)
 }
 
 /// Listens on all addresses of both families, which is what `0.0.0.0` means to nats-server (oracle).
@@ -84,38 +123,65 @@ fn bind_both_families(port: u16) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Registers a client, greets it and lets it run in a task of its own.
+/// Registers a client and lets it run: at once, or after its handshake.
 fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
-    // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
-    // socket is broken already, which the first read tells.
+    #[cfg(not(target_os = "linux"))]
     let _ = stream.set_nodelay(true);
-    let (newcomer, population) = Newcomer::register(server, address);
+    let (newcomer, population) = Newcomer::register(server, Origin::of(address));
     let secured = server.secured();
-    let handshake_first = secured
-        .as_ref()
-        .is_some_and(|(tls, _)| tls.handshake_first());
     if let Some(exceeded) = newcomer.settings().limits.exceeded_by(population) {
-        let (id, label) = (newcomer.peer().id(), newcomer.peer().label());
-        tracing::error!(cid = id, "{label} - {exceeded}");
-        if !handshake_first {
+        if !secured.is_some_and(|(tls, _)| tls.handshake_first()) {
             newcomer.greet();
         }
-        let (error, reason) = (
-            ProtocolError::MaximumConnections,
-            CloseReason::MaximumConnectionsExceeded,
-        );
-        return newcomer.refuse(split_tcp(stream), &error, reason);
+        return turn_away(newcomer, split_tcp(stream), exceeded);
     }
     match secured {
         None => {
             newcomer.greet();
-            let (read, write) = split_tcp(stream);
-            newcomer.run(read, write);
+            newcomer.run(split_tcp(stream));
         }
         Some((tls, gate)) => {
-            server
-                .connections
-                .spawn(secure::serve(newcomer, tls, gate, stream));
+            let served = secure::serve(newcomer, tls, gate, stream);
+            server.connections.spawn(served);
+        }
+    }
+}
+
+/// The same for a client of the Unix socket, where there is no TLS.
+fn serve_unix(server: &Arc<Inner>, stream: UnixStream, peer: UCred) {
+    let origin = Origin::UnixUser {
+        user: peer.uid(),
+        process: peer.pid(),
+    };
+    let (newcomer, population) = Newcomer::register(server, origin);
+    newcomer.greet();
+    match newcomer.settings().limits.exceeded_by(population) {
+        Some(exceeded) => turn_away(newcomer, split_unix(stream), exceeded),
+        None => newcomer.run(split_unix(stream)),
+    }
+}
+
+fn turn_away(newcomer: Newcomer, halves: (ReadHalf, WriteHalf), exceeded: &str) {
+    let (id, label) = (newcomer.peer().id(), newcomer.peer().label());
+    tracing::error!(cid = id, "{label} - {exceeded}");
+    let reason = CloseReason::MaximumConnectionsExceeded;
+    newcomer.refuse(halves, &ProtocolError::MaximumConnections, reason);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_of_clients_do_not_delay() {
+        for host in ["127.0.0.1", "0.0.0.0"] {
+            let listener = bind(host, 0).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+            let (accepted, client) = tokio::join!(listener.accept(), client);
+            let (stream, _) = accepted.unwrap();
+            assert!(client.is_ok());
+            assert_eq!(stream.nodelay().unwrap(), cfg!(target_os = "linux"));
         }
     }
 }

@@ -1,30 +1,40 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
+pub mod account_settings;
+mod accounts;
 mod identity;
 mod lame_duck;
 mod listener;
 mod newcomer;
 mod secure;
 pub mod settings;
+mod unix;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::rate::RateTable;
-use crate::broker::registry::Broker;
+use crate::broker::registry::{AccountSettings, Broker};
+use crate::broker::sharing::OwnServer;
 use crate::cluster::{Cluster, ClusterOptions, client_urls};
+use crate::config::Options;
+use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::{Surroundings, Timeouts};
+use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
+use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
+use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
 use crate::tls::{GateLimits, HandshakeGate};
 use identity::Identity;
 use listener::Listener;
@@ -51,6 +61,10 @@ pub struct ServerOptions {
     pub host: String,
     /// Port to listen on; 0 for any free one.
     pub port: u16,
+    /// Whether to listen on TCP at all.
+    pub listens_on_tcp: bool,
+    /// Unix socket to listen on.
+    pub unix_socket: Option<UnixSocket>,
     /// Host and port that clients are told instead.
     pub advertise: Option<(String, u16)>,
     /// What clients may do at most.
@@ -63,12 +77,16 @@ pub struct ServerOptions {
     pub lame_duck_grace_period: Duration,
     /// Name of the system account.
     pub system_account: String,
+    /// What holds in accounts; an account without settings has neither limits nor mappings.
+    pub accounts: Vec<AccountSettings>,
+    /// Name of the cluster that the server belongs to; empty without one.
+    pub cluster_name: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
-    /// Names of the configured accounts.
-    pub accounts: Vec<String>,
     /// How the server takes part in a cluster, if it does.
     pub cluster: Option<ClusterOptions>,
+    /// All options as they were written, which monitoring shows; it listens as they say.
+    pub configuration: Arc<Options>,
     /// TLS of the listener, if it has it.
     pub tls: Option<Arc<ClientTls>>,
     /// How much users and accounts may publish.
@@ -85,8 +103,24 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The address for monitoring cannot be listened on.
+    Monitor {
+        /// Host and port.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The Unix socket cannot be listened on.
+    ListenUnix {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// No key could be made.
     Identity(String),
+    /// The settings of accounts cannot be put in force together.
+    Accounts(String),
     /// The system has no thread for handshakes to give.
     Handshakes(io::Error),
 }
@@ -98,6 +132,22 @@ impl fmt::Display for StartError {
                 let cause = crate::process::os_error_text(source);
                 let cause = format!("listen tcp {address}: bind: {cause}");
                 write!(formatter, "Error listening on port: {address}, {cause:?}")
+            }
+            Self::ListenUnix { path, source } => {
+                let (path, cause) = (path.display(), crate::process::os_error_text(source));
+                let cause = format!("listen unix {path}: bind: {cause}");
+                write!(
+                    formatter,
+                    "Error listening on unix socket: {path}, {cause:?}"
+                )
+            }
+            Self::Accounts(reason) => formatter.write_str(reason),
+            Self::Monitor { address, source } => {
+                let cause = crate::process::os_error_text(source);
+                write!(
+                    formatter,
+                    "can't listen to the monitor port: listen tcp {address}: bind: {cause}"
+                )
             }
             Self::Identity(reason) => {
                 write!(formatter, "Error creating the server's key: {reason}")
@@ -124,7 +174,15 @@ pub struct Server {
 struct Inner {
     context: Arc<ClientContext>,
     cluster: Option<Cluster>,
+    monitor: Arc<Monitor>,
+    monitoring_address: Option<SocketAddr>,
+    /// The services in the system account, unless there is none.
+    system: Option<SystemHandle>,
+    reload_requests: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
+    /// Cancelled when the services are to end.
+    closing_services: CancellationToken,
     identity: Identity,
+    own: Arc<OwnServer>,
     timeouts: RwLock<Timeouts>,
     tls: RwLock<Option<Arc<ClientTls>>>,
     /// Where handshakes are done, once there is TLS.
@@ -151,25 +209,23 @@ impl Server {
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
-        let listener = Listener::bind(&options.host, options.port)
-            .await
-            .map_err(|source| StartError::Listen {
-                address: format!("{}:{}", options.host, options.port),
-                source,
-            })?;
-        let address = listener.address();
+        let monitoring = monitoring_listener(&options.configuration).await?;
+        let listeners = bind(&options).await?;
+        let address = listeners.iter().find_map(Listener::address);
+        let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
         let broker = Arc::new(match &options.cluster {
             Some(_) => Broker::new_announced(&options.system_account),
             None => Broker::new(&options.system_account),
         });
-        // Other servers may want something in them before the first client does.
-        for account in &options.accounts {
-            drop(broker.account(account));
-        }
+        let own = Arc::new(accounts::own_server(&options, &info));
+        broker
+            .configure(&options.accounts, &own)
+            .map_err(StartError::Accounts)?;
         let ServerOptions {
             limits,
             authenticator,
+            configuration,
             tls,
             rates,
             ..
@@ -185,19 +241,22 @@ impl Server {
             info,
         );
         let context = Arc::new(context);
-        let cluster = match options.cluster {
-            Some(cluster) => {
-                let advertise = options.advertise.as_ref();
-                let urls = client_urls(advertise, &options.host, address.port());
-                Some(start_cluster(cluster, &context, urls).await?)
-            }
-            None => None,
-        };
+        let urls = client_urls(options.advertise.as_ref(), &options.host, address.port());
+        let cluster = start_cluster(options.cluster, &context, urls).await?;
+        let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
+        let closing_services = CancellationToken::new();
+        let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
             inner: Arc::new(Inner {
+                monitor,
+                system,
+                reload_requests: Mutex::new(Some(reload_requests)),
+                closing_services,
+                monitoring_address: monitoring.as_ref().map(HttpListener::address),
                 context,
                 cluster,
                 identity,
+                own,
                 timeouts: RwLock::new(options.timeouts),
                 tls: RwLock::default(),
                 gate: OnceLock::new(),
@@ -214,14 +273,11 @@ impl Server {
             }),
         };
         server.replace_tls(tls).map_err(StartError::Handshakes)?;
-        server
-            .inner
-            .listeners
-            .spawn(listener.accept(Arc::clone(&server.inner)));
+        server.inner.begin(listeners, monitoring);
         Ok(server)
     }
 
-    /// The address that clients connect to, with the real port.
+    /// The address that clients connect to, with the real port; port 0 if it listens on a Unix socket only.
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.inner.address
@@ -231,6 +287,26 @@ impl Server {
     #[must_use]
     pub fn cluster(&self) -> Option<&Cluster> {
         self.inner.cluster.as_ref()
+    }
+
+    /// The address that monitoring is served on over HTTP, if it is.
+    #[must_use]
+    pub fn monitoring_address(&self) -> Option<SocketAddr> {
+        self.inner.monitoring_address
+    }
+
+    /// Requests of operators to read the configuration again, each of which wants to know the outcome.
+    /// Only the first caller gets them.
+    #[must_use]
+    pub fn reload_requests(&self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        let requests = self.inner.reload_requests.lock();
+        requests.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What monitoring knows of the server.
+    #[must_use]
+    pub fn monitor(&self) -> &Arc<Monitor> {
+        &self.inner.monitor
     }
 
     /// The server's public key.
@@ -251,14 +327,30 @@ impl Server {
         &self.inner.context
     }
 
-    /// Puts other limits, rules for coming in and time limits in force for new connections.
-    pub fn replace_settings(&self, settings: ClientSettings, timeouts: Timeouts) {
+    /// Puts other limits, rules for coming in and time limits in force for new connections, and shows
+    /// `configuration` in monitoring.
+    pub fn replace_settings(
+        &self,
+        settings: ClientSettings,
+        timeouts: Timeouts,
+        configuration: Arc<Options>,
+    ) {
         self.inner.context.replace_settings(settings);
+        self.inner.monitor.reconfigure(configuration);
         *self
             .inner
             .timeouts
             .write()
             .unwrap_or_else(PoisonError::into_inner) = timeouts;
+    }
+
+    /// Puts other settings of accounts in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense; nothing has changed then.
+    pub fn configure_accounts(&self, accounts: &[AccountSettings]) -> Result<(), String> {
+        let inner = &self.inner;
+        inner.context.broker.configure(accounts, &inner.own)
     }
 
     /// Puts another TLS in force for new connections, or none. Clients whose key is not pinned any more are closed.
@@ -303,6 +395,8 @@ impl Server {
         tracing::info!("Initiating Shutdown...");
         inner.stopping.cancel();
         inner.stop_listening().await;
+        inner.announce(Announcement::Shutdown).await;
+        inner.closing_services.cancel();
         for peer in inner.context.broker.peers() {
             peer.close(CloseReason::ServerShutdown);
         }
@@ -330,13 +424,49 @@ impl Server {
 }
 
 impl Inner {
+    fn begin(self: &Arc<Self>, listeners: Vec<Listener>, monitoring: Option<HttpListener>) {
+        for listener in listeners {
+            self.listeners.spawn(listener.accept(Arc::clone(self)));
+        }
+        self.connections
+            .spawn(accounts::forget_late_requests(Arc::clone(self)));
+        if let Some(monitoring) = monitoring {
+            self.serve_monitoring(monitoring);
+        }
+    }
+
+    /// Tells those who listen to the system account that the server leaves.
+    async fn announce(&self, announcement: Announcement) {
+        if let Some(system) = &self.system {
+            system.announce(announcement).await;
+        }
+    }
+
     async fn stop_listening(&self) {
+        self.monitor.close_doors();
         self.closing_listeners.cancel();
         self.listeners.close();
         self.listeners.wait().await;
     }
 
     /// TLS and where its handshakes are done, if new clients get it.
+    /// Serves monitoring until the server ends.
+    fn serve_monitoring(self: &Arc<Self>, listener: HttpListener) {
+        let monitor = Arc::clone(&self.monitor);
+        let is_https = monitor.options().monitoring.https_port.is_some();
+        let secured = is_https.then(|| self.monitoring_security());
+        tokio::spawn(listener.serve(monitor, secured, self.stopping.clone()));
+    }
+
+    /// What handshakes of monitoring are made with, whenever one begins.
+    fn monitoring_security(self: &Arc<Self>) -> SecuredSource {
+        let server = Arc::downgrade(self);
+        Box::new(move || {
+            let (tls, gate) = server.upgrade()?.secured()?;
+            tls.for_monitoring(gate)
+        })
+    }
+
     fn secured(&self) -> Option<(Arc<ClientTls>, Arc<HandshakeGate>)> {
         let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
         Some((tls.clone()?, self.gate.get()?.clone()))
@@ -357,14 +487,65 @@ impl Inner {
 }
 
 async fn start_cluster(
-    options: ClusterOptions,
+    options: Option<ClusterOptions>,
     context: &Arc<ClientContext>,
     client_urls: Vec<String>,
-) -> Result<Cluster, StartError> {
+) -> Result<Option<Cluster>, StartError> {
+    let Some(options) = options else {
+        return Ok(None);
+    };
     let address = format!("{}:{}", options.host, options.port);
     Cluster::start(options, Arc::clone(context), client_urls)
         .await
+        .map(Some)
         .map_err(|source| StartError::Listen { address, source })
+}
+
+/// Starts the services in the system account, unless there is none. Requests to reload come from them.
+fn start_services(
+    monitor: &Arc<Monitor>,
+    closing: &CancellationToken,
+) -> (Option<SystemHandle>, mpsc::Receiver<ReloadRequest>) {
+    let (reloads, reload_requests) = mpsc::channel(1);
+    let has_services = !monitor.options().no_system_account;
+    let start = || system::start(Arc::clone(monitor), reloads, closing.clone());
+    (has_services.then(start), reload_requests)
+}
+
+/// Listens for monitoring where the options ask for it.
+async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, StartError> {
+    let monitoring = &options.monitoring;
+    let Some(port) = monitoring.http_port.or(monitoring.https_port) else {
+        return Ok(None);
+    };
+    let host = monitoring_host(options);
+    let bound = listener::bind(&host, port).await;
+    let bound = bound.and_then(HttpListener::new);
+    bound.map(Some).map_err(|source| StartError::Monitor {
+        address: format!("{host}:{port}"),
+        source,
+    })
+}
+
+/// Listens on all that is asked for, or on nothing.
+async fn bind(options: &ServerOptions) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    if options.listens_on_tcp {
+        let (host, port) = (&options.host, options.port);
+        let listener = Listener::bind(host, port).await;
+        listeners.push(listener.map_err(|source| StartError::Listen {
+            address: format!("{host}:{port}"),
+            source,
+        })?);
+    }
+    if let Some(socket) = &options.unix_socket {
+        let listener = Listener::bind_unix(socket);
+        listeners.push(listener.map_err(|source| StartError::ListenUnix {
+            path: socket.path.clone(),
+            source,
+        })?);
+    }
+    Ok(listeners)
 }
 
 /// What clients are told, less what concerns one of them alone.

@@ -1,12 +1,15 @@
 //! A client between its socket and its task.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::Inner;
 use crate::broker::close::CloseReason;
+use crate::broker::closed::ClosedConnection;
 use crate::broker::peer::{Facts, Peer};
 use crate::broker::registry::Population;
 use crate::conn::Connection;
@@ -16,6 +19,37 @@ use crate::link::context::ClientSettings;
 use crate::proto::encode;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::Info;
+
+/// Where a client comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    Address(SocketAddr),
+    /// The other end of a Unix socket, as the system vouches for it: numbers of a user and of a process, if known.
+    UnixUser {
+        user: u32,
+        process: Option<i32>,
+    },
+}
+
+impl Origin {
+    /// A peer of a listener for both families may have an IPv4 address in the form of an IPv6 one.
+    pub(super) fn of(address: SocketAddr) -> Self {
+        Self::Address(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+}
+
+impl fmt::Display for Origin {
+    /// As log lines begin.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::UnixUser { user, process } => {
+                let process = process.unwrap_or_default();
+                write!(formatter, "unix:{user}:{process}")
+            }
+        }
+    }
+}
 
 /// A client that is registered and does not run yet.
 #[derive(Debug)]
@@ -28,22 +62,31 @@ pub(super) struct Newcomer {
 
 impl Newcomer {
     /// Registers a client; also how many there are now.
-    pub(super) fn register(server: &Arc<Inner>, address: SocketAddr) -> (Self, Population) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection begins here, and the edges read the clock"
+    )]
+    pub(super) fn register(server: &Arc<Inner>, origin: Origin) -> (Self, Population) {
         let context = &server.context;
         let settings = context.settings();
         let id = context.broker.next_id();
-        let (ip, port) = (address.ip().to_canonical(), address.port());
-        let endpoint = SocketAddr::new(ip, port);
         let nonce = if settings.authenticator.info_nonce_required() {
             nonce()
         } else {
             String::new()
         };
+        let (ip, port, unix_user) = match origin {
+            Origin::Address(address) => (address.ip().to_string(), address.port(), None),
+            Origin::UnixUser { user, .. } => (String::new(), 0, Some(user)),
+        };
         let facts = Facts {
             id,
-            ip: ip.to_string(),
+            ip,
+            port,
+            began: (SystemTime::now(), Instant::now()),
             nonce,
-            label: format!("{endpoint} - cid:{id}"),
+            label: format!("{origin} - cid:{id}"),
+            unix_user,
         };
         let wire = Arc::new(SocketWire::detached());
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
@@ -83,7 +126,7 @@ impl Newcomer {
     }
 
     /// Lets it run in a task of its own.
-    pub(super) fn run(self, read: ReadHalf, write: WriteHalf) {
+    pub(super) fn run(self, (read, write): (ReadHalf, WriteHalf)) {
         let Self {
             server, wire, peer, ..
         } = self;
@@ -97,20 +140,27 @@ impl Newcomer {
     /// Lets it run just long enough to be told why it may not stay.
     pub(super) fn refuse(
         self,
-        (read, write): (ReadHalf, WriteHalf),
+        halves: (ReadHalf, WriteHalf),
         error: &ProtocolError,
         reason: CloseReason,
     ) {
         self.peer.send(&encode::error(error));
         self.peer.close(reason);
-        self.run(read, write);
+        self.run(halves);
     }
 
     /// Gives it up before it runs.
     pub(super) fn abandon(self, reason: CloseReason) {
         self.peer.close(reason);
-        self.server.context.broker.deregister(&self.peer);
+        self.peer.note_end(now());
+        let broker = &self.server.context.broker;
+        broker.deregister(&self.peer);
         let reason = self.peer.condition().closing.unwrap_or(reason);
+        broker.closed.add(ClosedConnection {
+            portrait: self.peer.portrait(),
+            reason,
+            subscriptions: Box::default(),
+        });
         let (id, label) = (self.peer.id(), self.peer.label());
         tracing::debug!(cid = id, "{label} - Client connection closed: {reason}");
     }
@@ -131,4 +181,12 @@ fn nonce() -> String {
         Ok(()) => data_encoding::BASE64URL_NOPAD.encode(&bytes),
         Err(_) => String::new(),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "connections begin and end here, and the edges read the clock"
+)]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -13,6 +13,7 @@ use super::newcomer::Newcomer;
 use crate::broker::close::CloseReason;
 use crate::config::options::tls::HandshakeFirst;
 use crate::conn::transport::{ReadHalf, WriteHalf, split_tcp};
+use crate::http::Secured;
 use crate::link::context::TlsTerms;
 use crate::proto::encode;
 use crate::proto::error::ProtocolError;
@@ -41,6 +42,15 @@ pub struct ClientTlsOptions {
     pub pinned: PinnedCertificates,
     /// Connections a second that may ask for TLS; `None` for no limit.
     pub connection_rate_limit: Option<u64>,
+    /// Whether monitoring is served with the same certificates.
+    pub serves_monitoring: bool,
+}
+
+fn monitoring(options: &ClientTlsOptions) -> Result<TlsListener, TlsError> {
+    TlsListener::new(TlsOptions {
+        verify: false,
+        ..options.tls.clone()
+    })
 }
 
 /// The client listener's TLS. A reload makes a new one; connections keep what they have agreed upon.
@@ -48,6 +58,8 @@ pub struct ClientTlsOptions {
 pub struct ClientTls {
     options: ClientTlsOptions,
     listener: TlsListener,
+    /// The same without a client's certificate, for monitoring.
+    monitoring: Option<TlsListener>,
     rate_limit: Option<RateLimit>,
 }
 
@@ -59,6 +71,10 @@ impl ClientTls {
     pub fn new(options: ClientTlsOptions) -> Result<Self, TlsError> {
         Ok(Self {
             listener: TlsListener::new(options.tls.clone())?,
+            monitoring: options
+                .serves_monitoring
+                .then(|| monitoring(&options))
+                .transpose()?,
             rate_limit: options.connection_rate_limit.map(RateLimit::new),
             options,
         })
@@ -80,6 +96,15 @@ impl ClientTls {
         self.options.handshake_first != HandshakeFirst::Never
     }
 
+    /// What monitoring's next handshake needs, done by `gate`.
+    pub(super) fn for_monitoring(&self, gate: Arc<HandshakeGate>) -> Option<Secured> {
+        Some(Secured {
+            config: self.monitoring.as_ref()?.current(),
+            gate,
+            patience: self.options.timeout,
+        })
+    }
+
     /// Whether a client with this certificate, or without one, may stay.
     pub(super) fn admits(&self, certificate: Option<&[u8]>) -> bool {
         self.options.pinned.admit(certificate)
@@ -98,6 +123,9 @@ impl ClientTls {
 
     /// Uses changed files for the next handshakes, and says so; what cannot be used is left alone.
     fn refresh(&self) {
+        if let Some(Refresh::Failed(error)) = self.monitoring.as_ref().map(TlsListener::refresh) {
+            tracing::error!("Monitoring keeps its old certificates: {error}");
+        }
         match self.listener.refresh() {
             Refresh::Unchanged => {}
             Refresh::Renewed => tracing::info!("The files of tls have changed and are in use"),
@@ -160,7 +188,7 @@ impl From<io::Error> for Failure {
 /// What became of a socket.
 enum Outcome {
     /// It is a client's.
-    Ready(ReadHalf, WriteHalf),
+    Ready((ReadHalf, WriteHalf)),
     /// It asked for TLS when too many others did.
     Throttled(TcpStream),
 }
@@ -178,7 +206,7 @@ pub(super) async fn serve(
         outcome = establish(&newcomer, &tls, &gate, stream) => outcome,
     };
     match outcome {
-        Ok(Outcome::Ready(read, write)) => newcomer.run(read, write),
+        Ok(Outcome::Ready(halves)) => newcomer.run(halves),
         Ok(Outcome::Throttled(stream)) => {
             let (error, reason) = (
                 ProtocolError::ConnectionThrottled,
@@ -218,8 +246,7 @@ async fn establish(
         if options.allow_plain
             && first_byte(&stream, options.timeout).await != Some(TLS_HANDSHAKE_BYTE)
         {
-            let (read, write) = split_tcp(stream);
-            return Ok(Outcome::Ready(read, write));
+            return Ok(Outcome::Ready(split_tcp(stream)));
         }
     }
     if tls
@@ -245,10 +272,11 @@ async fn establish(
         peer.send(&encode::info(&info.to_json()));
     }
     let (read, write) = established.split();
-    Ok(Outcome::Ready(
-        ReadHalf::Layered(Box::new(read)),
-        WriteHalf::Layered(Box::new(write)),
-    ))
+    let (read, write) = (Box::new(read), Box::new(write));
+    Ok(Outcome::Ready((
+        ReadHalf::Layered(read),
+        WriteHalf::Layered(write),
+    )))
 }
 
 /// Keeps what was agreed upon, unless the client's key is none of those that are let in.

@@ -1,10 +1,10 @@
 //! From the configuration to what the server's parts take.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::account_settings::{account_settings, cluster_name};
 use super::{ClientTls, ClientTlsOptions, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
@@ -14,7 +14,6 @@ use crate::broker::account::SYSTEM_ACCOUNT;
 use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::cluster::ClusterOptions;
 use crate::config::Options;
-use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
 use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
@@ -23,15 +22,13 @@ use crate::link::context::{ClientSettings, Limits};
 use crate::proto::display::PayloadTrace;
 use crate::tls::{CertificateFiles, PinnedCertificates, TlsOptions, TlsVersion};
 
-/// How much longer than a handshake a client with TLS may take to introduce itself (oracle).
-const AFTER_HANDSHAKE: Duration = Duration::from_secs(1);
-
 impl ServerOptions {
     /// What the configuration asks for.
     ///
     /// # Errors
     /// Each rule for coming in that makes no sense or leaves a door open.
     pub fn from_config(options: &Options) -> Result<Self, Vec<String>> {
+        check_monitoring(options).map_err(|mistake| vec![mistake])?;
         let tls = client_tls(options).map_err(|reason| vec![reason])?;
         let ClientSettings {
             limits,
@@ -47,6 +44,8 @@ impl ServerOptions {
             name: options.server_name.clone(),
             host: options.host.clone(),
             port: options.port,
+            listens_on_tcp: options.listens_on_tcp,
+            unix_socket: options.unix_socket.clone(),
             advertise: options
                 .client_advertise
                 .as_deref()
@@ -59,13 +58,11 @@ impl ServerOptions {
                 .system_account
                 .clone()
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
+            accounts: account_settings(options),
+            cluster_name: cluster_name(options).to_owned(),
             authenticator,
-            accounts: options
-                .accounts
-                .iter()
-                .map(|account| account.name.clone())
-                .collect(),
             cluster: ClusterOptions::from_config(options, secured)?,
+            configuration: Arc::new(options.clone()),
             tls,
             rates,
         })
@@ -89,6 +86,7 @@ pub fn client_tls(options: &Options) -> Result<Option<Arc<ClientTls>>, String> {
         handshake_first: tls.handshake_first,
         pinned,
         connection_rate_limit: tls.connection_rate_limit,
+        serves_monitoring: options.monitoring.https_port.is_some(),
     });
     made.map(|made| Some(Arc::new(made)))
         .map_err(|error| error.to_string())
@@ -121,6 +119,19 @@ fn tls_options(tls: &Tls) -> TlsOptions {
     }
 }
 
+/// Monitoring is served over HTTP or over HTTPS, as on nats-server.
+fn check_monitoring(options: &Options) -> Result<(), String> {
+    match (options.monitoring.http_port, options.monitoring.https_port) {
+        (Some(http), Some(https)) => Err(format!(
+            "can't specify both HTTP ({http}) and HTTPs ({https}) ports"
+        )),
+        (None, Some(_)) if options.tls.is_none() => {
+            Err("TLS cert and key required for HTTPS".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What clients may do and who may come in.
 ///
 /// # Errors
@@ -140,12 +151,7 @@ pub fn client_settings(
 /// Time limits of clients.
 #[must_use]
 pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
-    let configured = options.authorization.timeout;
-    let tls = options.tls.as_ref();
-    let default = tls.map_or(DEFAULT_AUTHENTICATION_TIMEOUT, |tls| {
-        tls.timeout_or_default() + AFTER_HANDSHAKE
-    });
-    let introduction = configured.unwrap_or(default);
+    let introduction = options.authentication_timeout();
     Timeouts {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
@@ -236,12 +242,25 @@ fn auth_rules(options: &Options) -> AuthRules {
         accounts: options.accounts.iter().map(account_rules).collect(),
         system_account: options.system_account.clone(),
         no_auth_user: options.no_auth_user.clone(),
+        unix_users: unix_users(options),
         certificate_listeners: if maps_certificates {
             vec![ConnectionType::Standard]
         } else {
             Vec::new()
         },
     }
+}
+
+/// Who the machine's users are over the Unix socket.
+fn unix_users(options: &Options) -> Vec<(u32, String)> {
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    let of_user = |user: &users::User| {
+        let name = user.identity.name().to_owned();
+        let numbers = user.unix_users.clone().into_iter();
+        numbers.map(move |number| (number, name.clone()))
+    };
+    users.flat_map(of_user).collect()
 }
 
 fn account_rules(account: &accounts::Account) -> AccountRules {

@@ -44,6 +44,9 @@ const TURN_PATIENCE: Duration = Duration::from_millis(250);
 /// How long a client that has begun waits for its turn at most.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How far a handshake thread stands back behind those that serve messages, where processors are scarce.
+const NICENESS: i32 = 5;
+
 /// Stack of a handshake thread in bytes.
 const STACK_BYTES: usize = 512 * 1024;
 
@@ -213,6 +216,8 @@ impl HandshakeGate {
                 .name(format!("midge-tls-{number}"))
                 .stack_size(STACK_BYTES)
                 .spawn(move || {
+                    // Of this thread alone. Where it is not allowed, all are equal.
+                    let _ = rustix::process::nice(NICENESS);
                     let serve = serve(requests, limits.unfinished.max(1));
                     LocalSet::new().block_on(&runtime, serve);
                 })?;

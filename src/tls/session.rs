@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{Error, ServerConfig};
 
 /// Plain bytes in one TLS record at most (RFC 8446, section 5.1).
@@ -17,6 +19,8 @@ const RECORD_OVERHEAD: usize = 64;
 pub(super) struct Session {
     connection: UnbufferedServerConnection,
     peer_closed: bool,
+    /// The peer broke the protocol: the library must not be asked again.
+    failed: bool,
 }
 
 impl fmt::Debug for Session {
@@ -33,6 +37,7 @@ impl Session {
         Ok(Self {
             connection,
             peer_closed: false,
+            failed: false,
         })
     }
 
@@ -46,41 +51,49 @@ impl Session {
     }
 
     /// Takes received bytes in. Hands plain bytes to `plain`, appends what must be sent to `out`, and returns how
-    /// many of the received bytes are done with; the others are to be presented again, with more behind them.
+    /// many of the received bytes are done with; the others are to be presented again, with more behind them, and to
+    /// [`seal`](Self::seal) and [`close`](Self::close) meanwhile: the library keeps places in them.
     ///
     /// # Errors
-    /// If the peer breaks the protocol; `out` then holds the alert that tells it.
+    /// If the peer breaks the protocol; `out` then holds the alert that tells it, and the session is over.
     pub(super) fn receive(
         &mut self,
         received: &mut [u8],
         plain: &mut dyn FnMut(&[u8]),
         out: &mut Vec<u8>,
     ) -> Result<usize, Error> {
+        self.refuse_failed()?;
         let mut done = 0;
         loop {
             let rest = received.get_mut(done..).unwrap_or_default();
-            match self.step(rest, plain, out) {
-                Ok((discard, true)) => done += discard,
-                Ok((discard, false)) => return Ok(done + discard),
+            let (discard, outcome) = self.step(rest, plain, out);
+            done += discard;
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => return Ok(done),
                 Err(error) => {
-                    // The alert comes out as if nothing had happened.
-                    while let Ok((_, true)) = self.step(&mut [], plain, out) {}
+                    // The alert comes out next, before the library looks at the bytes again, which it must not
+                    // a second time.
+                    let rest = received.get_mut(done..).unwrap_or_default();
+                    let (_, _told) = self.step(rest, plain, out);
+                    self.failed = true;
                     return Err(error);
                 }
             }
         }
     }
 
-    /// Appends sealed bytes to `out`.
+    /// Appends sealed bytes to `out`. `partial` are the received bytes that are not done with.
     ///
     /// # Errors
     /// If the session has no keys yet or no more.
-    pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        while let (_, true) = self.step(&mut [], &mut |_| {}, out)? {}
-        let state = self.connection.process_tls_records(&mut []).state?;
-        let ConnectionState::WriteTraffic(mut traffic) = state else {
-            return Err(Error::HandshakeNotComplete);
-        };
+    pub(super) fn seal(
+        &mut self,
+        partial: &mut [u8],
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let mut traffic = self.traffic(partial, out)?;
         let records = plain.len() / RECORD_LIMIT + 1;
         let start = out.len();
         out.resize(start + plain.len() + records * RECORD_OVERHEAD, 0);
@@ -95,17 +108,40 @@ impl Session {
         Ok(())
     }
 
-    /// Appends the notice that nothing more will be sent. Without effect before the handshake is done.
-    pub(super) fn close(&mut self, out: &mut Vec<u8>) {
-        while let Ok((_, true)) = self.step(&mut [], &mut |_| {}, out) {}
-        let state = self.connection.process_tls_records(&mut []).state;
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = state {
+    /// Appends the notice that nothing more will be sent. Without effect before the handshake is done. `partial` as
+    /// for [`seal`](Self::seal).
+    pub(super) fn close(&mut self, partial: &mut [u8], out: &mut Vec<u8>) {
+        if let Ok(mut traffic) = self.traffic(partial, out) {
             let start = out.len();
             out.resize(start + 2 * RECORD_OVERHEAD, 0);
             let written: Result<usize, EncryptError> =
                 traffic.queue_close_notify(out.get_mut(start..).unwrap_or_default());
             out.truncate(start + written.unwrap_or_default());
         }
+    }
+
+    /// What seals, once everything that the library wants to send besides is in `out`.
+    fn traffic(
+        &mut self,
+        partial: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<WriteTraffic<'_, ServerConnectionData>, Error> {
+        self.refuse_failed()?;
+        // All whole records were taken in when they came: nothing plain comes out, and nothing is done with.
+        while let (0, Ok(true)) = self.step(partial, &mut |_| {}, out) {}
+        let state = self.connection.process_tls_records(partial).state?;
+        if let ConnectionState::WriteTraffic(traffic) = state {
+            Ok(traffic)
+        } else {
+            Err(Error::HandshakeNotComplete)
+        }
+    }
+
+    fn refuse_failed(&self) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::General("the TLS session has failed".into()));
+        }
+        Ok(())
     }
 
     /// One step of the library's state machine: how many received bytes are done with, and whether there is more
@@ -115,42 +151,49 @@ impl Session {
         received: &mut [u8],
         plain: &mut dyn FnMut(&[u8]),
         out: &mut Vec<u8>,
-    ) -> Result<(usize, bool), Error> {
+    ) -> (usize, Result<bool, Error>) {
         let UnbufferedStatus {
             mut discard, state, ..
         } = self.connection.process_tls_records(received);
-        let more = match state? {
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => return (discard, Err(error)),
+        };
+        let more = match state {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    discard += record.discard;
-                    plain(record.payload);
+                    match record {
+                        Ok(record) => {
+                            discard += record.discard;
+                            plain(record.payload);
+                        }
+                        Err(error) => return (discard, Err(error)),
+                    }
                 }
-                true
+                Ok(true)
             }
             ConnectionState::EncodeTlsData(mut data) => {
-                encode(|room| data.encode(room), out)?;
-                true
+                encode(|room| data.encode(room), out).map(|()| true)
             }
             ConnectionState::TransmitTlsData(data) => {
                 data.done();
-                true
+                Ok(true)
             }
             ConnectionState::PeerClosed => {
                 self.peer_closed = true;
-                true
+                Ok(true)
             }
             ConnectionState::Closed => {
                 self.peer_closed = true;
-                false
+                Ok(false)
             }
-            ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => false,
+            ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Ok(false),
             // Early data is not offered, and there are no other states.
             ConnectionState::ReadEarlyData(_) | _ => {
-                return Err(Error::General("unexpected state of the TLS session".into()));
+                Err(Error::General("unexpected state of the TLS session".into()))
             }
         };
-        Ok((discard, more))
+        (discard, more)
     }
 }
 

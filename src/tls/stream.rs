@@ -213,8 +213,8 @@ impl State {
             surplus.extend_from_slice(later);
         };
         let outcome = session.receive(received, &mut deliver, sealed);
+        self.ended = outcome.is_err() || self.session.peer_closed();
         let done = outcome.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        self.ended = self.session.peer_closed();
         let rest = received.get(done..).unwrap_or_default();
         // Of an idle connection nothing is kept, not even an empty buffer.
         self.partial = rest.to_vec();
@@ -259,7 +259,7 @@ impl State {
         };
         let mut seal = |plain: &[u8]| {
             let plain = plain.get(..SEAL_AT_ONCE).unwrap_or(plain);
-            let outcome = self.session.seal(plain, sealed);
+            let outcome = self.session.seal(&mut self.partial, plain, sealed);
             outcome.map(|()| plain.len()).map_err(io::Error::other)
         };
         let Some(second) = rest.next().filter(|_| first.len() < SEAL_AT_ONCE) else {
@@ -290,7 +290,7 @@ impl State {
     fn announce_end(&mut self) {
         if !self.closing {
             self.closing = true;
-            self.session.close(&mut self.sealed);
+            self.session.close(&mut self.partial, &mut self.sealed);
         }
     }
 }

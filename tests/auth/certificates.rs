@@ -305,6 +305,7 @@ fn ours(authenticator: &Arc<Authenticator>, certificate: &Certificate) -> Option
         certificate: Some(&certificate.der),
         connection_type: ConnectionType::Standard,
         map_certificate: true,
+        unix_user: None,
     };
     match authenticator.authenticate(&Credentials::default(), &facts, now()) {
         Decision::Accept(login) => Some(login.account.to_string()),

@@ -327,6 +327,7 @@ fn ours(
         certificate: None,
         connection_type: ConnectionType::Standard,
         map_certificate: false,
+        unix_user: None,
     };
     match authenticator.authenticate(&credentials, &facts, now()) {
         Decision::Accept(_) => true,

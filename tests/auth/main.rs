@@ -8,8 +8,12 @@ mod certificates;
 #[cfg(test)]
 mod logins;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod permissions;
 #[cfg(test)]
 mod replies;
+#[cfg(test)]
+mod responders;
 #[cfg(test)]
 mod server;

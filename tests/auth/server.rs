@@ -27,7 +27,15 @@ impl Drop for Server {
 impl Server {
     /// Starts a server with this configuration; `None` if there is no program to start.
     pub(crate) fn start(configuration: &str) -> Option<Self> {
-        let program = program()?;
+        Some(Self::start_program(&program()?, configuration))
+    }
+
+    /// Starts Midge with this configuration.
+    pub(crate) fn start_midge(configuration: &str) -> Self {
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_midge")), configuration)
+    }
+
+    fn start_program(program: &Path, configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("server.conf");
         std::fs::write(&file, format!("listen: \"127.0.0.1:-1\"\n{configuration}")).unwrap();
@@ -47,7 +55,7 @@ impl Server {
             directory,
         };
         server.port = server.wait_for_port();
-        Some(server)
+        server
     }
 
     fn wait_for_port(&mut self) -> u16 {

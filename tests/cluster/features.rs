@@ -410,3 +410,49 @@ fn check_long_messages(nodes: &[Node]) {
         }
     }
 }
+
+/// A service of one account that another one imports, and a stream.
+const SHARED: &str = "
+accounts {
+  A {
+    users: [ { user: a, password: a } ]
+    imports: [ { service: { account: B, subject: help } }, { stream: { account: B, subject: news } } ]
+  }
+  B { users: [ { user: b, password: b } ], exports: [ { service: help }, { stream: news } ] }
+}";
+
+#[test]
+fn services_and_streams_are_shared_across_servers() {
+    for kinds in [[Midge, Midge], [Midge, NatsServer], [NatsServer, Midge]] {
+        let setup = Setup {
+            top: SHARED.to_owned(),
+            ..Setup::default()
+        };
+        let Some(nodes) = start_with_accounts(&kinds, &setup) else {
+            continue;
+        };
+        for (at, other) in [(0, 1), (1, 0)] {
+            let (mut asking, mut helping) = (nodes[at].client_as("a"), nodes[other].client_as("b"));
+            asking.subscribe("inbox", "1");
+            asking.subscribe("news", "2");
+            helping.subscribe("help", "1");
+            let mut answered = None;
+            eventually("the service answers", || {
+                asking.send("PUB help inbox 1\r\n?\r\n");
+                let asked = helping.next_within(Duration::from_millis(200));
+                if let Some(reply) = asked.and_then(|asked| asked.reply) {
+                    helping.publish(&reply, "!");
+                    answered = asking.next_within(Duration::from_millis(500));
+                }
+                answered.as_ref().is_some_and(|answer| answer.body == "!")
+            });
+            assert_eq!(answered.expect("an answer").subject, "inbox", "{kinds:?}");
+            asking.drain();
+            eventually("the stream flows", || {
+                helping.publish("news", "extra");
+                let news = asking.next_within(Duration::from_millis(200));
+                news.is_some_and(|news| news.body == "extra" && news.sid == "2")
+            });
+        }
+    }
+}

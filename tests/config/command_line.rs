@@ -376,8 +376,8 @@ const MISUSE: &[(&[&str], &str)] = &[
         "solicited routes require cluster capabilities, e.g. --cluster",
     ),
     (
-        &["-m", "8222"],
-        "-m: \"http_port\" is not supported by this version",
+        &["-profile", "6060"],
+        "-profile: \"prof_port\" is not supported by this version",
     ),
     (
         &["--tls"],

@@ -113,6 +113,7 @@ fn only_lacks_others(mistakes: &str) -> bool {
             "no such file or directory",
             "not defined",
             "must be that of",
+            "belong together",
         ]
         .iter()
         .any(|text| mistake.contains(text))

@@ -589,6 +589,26 @@ const REFUSED: &[(&str, &str)] = &[
         "duplicate user \"a\"",
     ),
     (
+        "accounts { A { mappings { \"a.*\": \"b.$2\" } } }",
+        "mapping for \"a.*\": invalid mapping destination: wildcard index out of range in $2: [2]",
+    ),
+    (
+        "mappings { \"a.*\": \"b.{{what(1)}}\" }",
+        "mapping for \"a.*\": invalid mapping destination: unknown function in {{what(1)}}",
+    ),
+    (
+        "mappings { \"a.>\": b }",
+        "mapping for \"a.>\": invalid subject",
+    ),
+    (
+        "accounts { B { exports: [ {stream: \"a.*.*\"} ] }, A { imports: [ {stream: {account: B, subject: \"a.*.*\"}, to: \"x.$1\"} ] } }",
+        "stream import \"a.*.*\" cannot be mapped to \"x.$1\": invalid mapping destination: not using all of the token wildcard(s) in x.$1",
+    ),
+    (
+        "accounts { B { exports: [ {service: \"a.*\"} ] }, A { imports: [ {service: {account: B, subject: \"a.*\"}, to: \"x.{{left(1,1)}}\"} ] } }",
+        "service import \"a.*\" cannot be mapped to \"x.{{left(1,1)}}\": invalid mapping destination: the only mapping function allowed for import transforms is {{Wildcard()}} in {{left(1,1)}}",
+    ),
+    (
         "accounts { A { mappings { a: [ {dest: b, weight: 101} ] } } }",
         "invalid weight",
     ),

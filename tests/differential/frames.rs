@@ -79,8 +79,12 @@ impl View {
     fn keep(&mut self, frame: &mut Frame, tolerance: &Tolerance) -> bool {
         match frame {
             Frame::Other(line) if line.starts_with(b"INFO ") => *line = mask_info(line),
-            Frame::Other(line) => return tolerance.keepalive || line != b"PING\r\n",
+            Frame::Other(line) => {
+                mask_reply(line);
+                return tolerance.keepalive || line != b"PING\r\n";
+            }
             Frame::Message(message) => {
+                message.mask();
                 let sid = String::from_utf8_lossy(message.words.get(SID).map_or(b"", |sid| sid))
                     .into_owned();
                 let group = tolerance
@@ -120,6 +124,28 @@ impl Message {
         bytes
     }
 
+    /// Replaces what a server makes up: reply subjects for requests from other accounts, and what is
+    /// measured about who asks. The sizes count what is left.
+    fn mask(&mut self) {
+        self.words.iter_mut().for_each(mask_reply);
+        let Some(at) = memchr::memmem::find(&self.body, b"Nats-Request-Info: {") else {
+            return;
+        };
+        let mut text = String::from_utf8_lossy(&self.body[at..]).into_owned();
+        let before = text.len();
+        for field in ["rtt", "start", "server", "id"] {
+            if let Some(range) = value_of(&text, field) {
+                text.replace_range(range, "*");
+            }
+        }
+        self.body.splice(at.., text.bytes());
+        let shrunk = before - text.len();
+        for word in self.words.iter_mut().rev().take(2) {
+            let size: usize = String::from_utf8_lossy(word).parse().unwrap_or(shrunk);
+            *word = (size - shrunk).to_string().into_bytes();
+        }
+    }
+
     /// Replaces a payload that is a JSON object by the names of its fields.
     fn outline(&mut self) {
         if let Ok(document @ Value::Object(_)) = serde_json::from_slice(&self.body) {
@@ -132,6 +158,17 @@ impl Message {
         let mut words = self.words.clone();
         words[SID] = b"<group>".to_vec();
         self.bytes(&words)
+    }
+}
+
+/// Replaces a reply subject for a request from another account.
+fn mask_reply(bytes: &mut Vec<u8>) {
+    if let Some(start) = memchr::memmem::find(bytes, b"_R_.") {
+        let rest = &bytes[start..];
+        let end = rest
+            .iter()
+            .position(|byte| byte.is_ascii_whitespace() || *byte == b'"');
+        bytes.splice(start..start + end.unwrap_or(rest.len()), *b"_R_.*");
     }
 }
 

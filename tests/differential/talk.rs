@@ -179,8 +179,9 @@ impl Talk<'_> {
             if number > 0 {
                 thread::sleep(BETWEEN_PIECES);
             }
+            let piece = with_reply(piece, &self.ears.lock()[index].bytes);
             // A server that has closed refuses the rest; its answers tell that already.
-            if stream.write_all(piece).is_err() {
+            if stream.write_all(&piece).is_err() {
                 return;
             }
         }
@@ -299,6 +300,20 @@ fn listen(mut stream: TcpStream, ears: &Ears, index: usize) {
             return;
         }
     }
+}
+
+/// How scripts write the last reply subject that the peer got with a request from another account.
+const REPLY: &[u8] = b"<reply>";
+
+/// `piece` with the reply subject that was `heard` last in the place of [`REPLY`].
+fn with_reply(piece: &[u8], heard: &[u8]) -> Vec<u8> {
+    let Some(at) = memchr::memmem::find(piece, REPLY) else {
+        return piece.to_vec();
+    };
+    let reply = memchr::memmem::rfind(heard, b"_R_.").map_or(&b""[..], |start| &heard[start..]);
+    let end = reply.iter().position(u8::is_ascii_whitespace);
+    let reply = &reply[..end.unwrap_or(reply.len())];
+    [&piece[..at], reply, &piece[at + REPLY.len()..]].concat()
 }
 
 /// Where `text` ends in `bytes`, looking from `from` on.

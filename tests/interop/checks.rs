@@ -42,7 +42,15 @@ pub(crate) const EVERY_CLIENT: &[&str] = &[
 ];
 
 /// `nats-py` also has verbose and pedantic connections, and shows what waits to be sent.
-pub(crate) const PYTHON: &[&str] = &["verbose", "pedantic", "pending", "round-trip-time"];
+pub(crate) const PYTHON: &[&str] = &[
+    "verbose",
+    "pedantic",
+    "pending",
+    "round-trip-time",
+    "tls-certificate",
+    "tls-first",
+    "tls-refused",
+];
 
 /// `@nats-io/transport-node` also has verbose and pedantic connections and requests with many replies.
 pub(crate) const NODE: &[&str] = &[
@@ -64,4 +72,4 @@ pub(crate) const C: &[&str] = &[
 ];
 
 /// `async-nats` speaks neither verbose nor pedantic; it counts what it moved.
-pub(crate) const RUST: &[&str] = &["statistics"];
+pub(crate) const RUST: &[&str] = &["statistics", "tls-certificate", "tls-first", "tls-refused"];

@@ -21,5 +21,7 @@ mod examples;
 mod peer;
 mod probe;
 mod process;
+mod secured;
 mod server;
+mod site;
 mod suite;

@@ -17,6 +17,7 @@ use rustix::process::Signal;
 
 use crate::process::wait_for_exit;
 use crate::server::{Server, Stop};
+use crate::site::{CERTIFICATE_USER, Site};
 
 /// Time for a whole program; each of its checks has its own, far shorter deadline.
 const PROGRAM_DEADLINE: Duration = Duration::from_secs(240);
@@ -41,11 +42,19 @@ struct Servers {
     token: Server,
     restart: Server,
     lame_duck: Server,
+    secured: Server,
+    secured_first: Server,
+    site: Site,
 }
 
 impl Servers {
     fn start() -> Self {
+        let site = Site::new();
+        let users = format!("authorization {{ users = [ {{ user: {CERTIFICATE_USER:?} }} ] }}");
         Self {
+            secured: Server::start(&[], &site.configuration("verify_and_map: true", &users)),
+            secured_first: Server::start(&[], &site.configuration("handshake_first: true", "")),
+            site,
             plain: Server::start(&["-n", "plain"], ""),
             password: Server::start(&["--user", USER, "--pass", PASSWORD], ""),
             token: Server::start(&["--auth", TOKEN], ""),
@@ -62,6 +71,11 @@ impl Servers {
             .env("TOKEN_URL", self.token.url())
             .env("RESTART_URL", self.restart.url())
             .env("LAME_DUCK_URL", self.lame_duck.url())
+            .env("TLS_URL", of_name(&self.secured))
+            .env("TLS_FIRST_URL", of_name(&self.secured_first))
+            .env("CA_FILE", self.site.file("ca.pem"))
+            .env("CERT_FILE", self.site.file("client.pem"))
+            .env("KEY_FILE", self.site.file("client-key.pem"))
             .env("PEER_USER", USER)
             .env("PEER_PASSWORD", PASSWORD)
             .env("PEER_TOKEN", TOKEN);
@@ -92,6 +106,8 @@ impl Servers {
             ("token", &self.token),
             ("restart", &self.restart),
             ("lame duck", &self.lame_duck),
+            ("secured", &self.secured),
+            ("secured first", &self.secured_first),
         ];
         servers
             .iter()
@@ -104,6 +120,11 @@ impl Servers {
                 logs
             })
     }
+}
+
+/// The address of a server by the name that stands in its certificate.
+fn of_name(server: &Server) -> String {
+    server.url().replace("nats://127.0.0.1", "tls://localhost")
 }
 
 /// What a program has said so far.

@@ -26,4 +26,6 @@ mod sessions;
 #[cfg(test)]
 mod subjects;
 #[cfg(test)]
+mod transforms;
+#[cfg(test)]
 mod wire;

@@ -85,11 +85,29 @@ impl Bench {
                 assert!(!self.interest.remove(&subscription));
                 assert!(!self.trie.remove(&subscription));
             }
-            Step::Ask(subject) => self.ask(subject.as_bytes()),
+            Step::Ask(subject) => {
+                self.compare_all();
+                self.ask(subject.as_bytes());
+            }
         }
         assert_eq!(self.interest.len(), self.list.subscriptions.len());
         assert_eq!(self.interest.is_empty(), self.list.subscriptions.is_empty());
         assert_eq!(self.trie.is_empty(), self.list.subscriptions.is_empty());
+    }
+
+    /// Both hold what the list holds, each subscription once.
+    fn compare_all(&self) {
+        let mut listed = Wanted::default();
+        let all = self.list.subscriptions.iter();
+        all.for_each(|subscription| listed.add(subscription));
+        let mut found = Wanted::default();
+        self.interest
+            .for_each(|subscription| found.add(subscription));
+        assert_eq!(found, listed);
+        let mut found = Wanted::default();
+        self.trie
+            .for_each_set(&mut |set| set.for_each(|subscription| found.add(subscription)));
+        assert_eq!(found, listed);
     }
 
     fn ask(&self, subject: &[u8]) {

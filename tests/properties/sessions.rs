@@ -138,11 +138,16 @@ impl Bench {
             broken: false,
         };
         let wire = Arc::new(Recorder(Mutex::new(recorded)));
+        #[expect(clippy::disallowed_methods, reason = "a connection begins now")]
+        let began = (std::time::SystemTime::UNIX_EPOCH, std::time::Instant::now());
         let facts = Facts {
             id,
             ip: String::new(),
+            port: 0,
+            began,
             nonce: String::new(),
             label: format!("cid:{id}"),
+            unix_user: None,
         };
         let handle = Box::new(RecorderHandle(Arc::clone(&wire)));
         let peer = Arc::new(Peer::new(
@@ -195,7 +200,7 @@ impl Bench {
                 source: None,
             },
         );
-        turn.deliveries.flush();
+        turn.deliveries.flush(turn.now);
         match served.verdict {
             Verdict::Continue => {
                 let rest = &input[served.consumed..];

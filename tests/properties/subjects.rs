@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::effort::cases;
 use super::model::is_wanted;
-use midge::subject::{has_wildcard, is_valid_filter, is_valid_subject, matches, tokens};
+use midge::subject::{
+    covers, has_wildcard, intersection, is_valid_filter, is_valid_subject, matches, tokens,
+};
 
 /// One of few tokens, so that filters and subjects often meet.
 pub(crate) fn token() -> impl Strategy<Value = &'static str> {
@@ -86,5 +88,21 @@ proptest! {
         let filter = filter.as_bytes();
         prop_assert!(!has_wildcard(filter) && matches(filter, filter));
         prop_assert_eq!(matches(filter, &subject), filter == subject);
+    }
+
+    #[test]
+    fn covering_means_wanting_all_of_it(outer in filter(), (subject, inner) in wanted_subject()) {
+        if covers(outer.as_bytes(), inner.as_bytes()) {
+            prop_assert!(matches(outer.as_bytes(), subject.as_bytes()), "{} {} {}", outer, inner, subject);
+        }
+        prop_assert!(covers(b">", inner.as_bytes()) && covers(inner.as_bytes(), inner.as_bytes()));
+    }
+
+    #[test]
+    fn an_intersection_wants_what_both_want(left in filter(), right in filter(), subject in subject()) {
+        let both = intersection(left.as_bytes(), right.as_bytes());
+        let wanted = both.is_some_and(|both| matches(&both, subject.as_bytes()));
+        let [by_left, by_right] = [&left, &right].map(|one| matches(one.as_bytes(), subject.as_bytes()));
+        prop_assert_eq!(wanted, by_left && by_right);
     }
 }

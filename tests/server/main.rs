@@ -4,6 +4,10 @@
 //! where a test asks for more than that gives.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
+mod advisories;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod connections;
@@ -29,5 +33,7 @@ mod routing;
 mod security;
 #[cfg(test)]
 mod slow;
+#[cfg(test)]
+mod unix_socket;
 #[cfg(test)]
 mod unsubscribe;

@@ -67,6 +67,21 @@ impl Process {
         }
     }
 
+    /// Starts the binary with a configuration that it must refuse; what it says.
+    pub(crate) fn refused(configuration: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("midge.conf");
+        std::fs::write(&file, configuration).unwrap();
+        let mut command = Command::new(program());
+        command
+            .arg("-c")
+            .arg(file)
+            .args(["-a", "127.0.0.1", "-p", "-1"]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// Replaces the configuration file, which the server was started with, for a reload.
     pub(crate) fn configure(&self, configuration: &str) {
         std::fs::write(self.directory.path().join("midge.conf"), configuration).unwrap();

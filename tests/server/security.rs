@@ -375,3 +375,88 @@ fn sizes_at_the_edge_of_numbers_are_refused() {
     client.send("SUB a 1\r\nUNSUB 1 18446744073709551616\r\nPUB a 1\r\nx\r\n");
     client.ping();
 }
+
+/// Every secret that somebody can put somewhere; whatever the log shows, it shows none of them, nor do
+/// error texts.
+#[test]
+fn secrets_planted_everywhere_stay_where_they_are() {
+    const CONFIGURATION: &str = r#"
+debug: true
+trace: true
+SECRET_VARIABLE: "hush-variable"
+accounts {
+  A: {
+    users: [
+      { user: a, password: "hush-a" }
+      { user: b, password: $SECRET_VARIABLE }
+      { user: hashed, password: "$2a$04$hushhushhushhushhushhuCVxAWgMQC5YQCFRGVdw2mnSE4zVUGQ6" }
+    ]
+    mappings { x: y }
+    imports: [ { service: { account: B, subject: ask } } ]
+  }
+  B: { users: [ { user: c, password: "hush-c" } ], exports: [ { service: ask } ] }
+}
+"#;
+    let mut command = std::process::Command::new(super::midge::program());
+    command
+        .args(["-C", "max_payload=1000"])
+        .env("MIDGE_UNUSED_SECRET", "hush-environment");
+    let server = Process::start_through(command, CONFIGURATION);
+    let mut said = Vec::new();
+    for connect in [
+        r#"{"user":"a","pass":"hush-a"}"#,
+        r#"{"user":"b","pass":"hush-variable","auth_token":"hush-token","jwt":"hush-jwt","sig":"hush-sig","nkey":""}"#,
+        r#"{"user":"a","pass":"hush-wrong"}"#,
+        r#"{"user":"nobody","pass":"hush-wrong"}"#,
+        r#"{"user":"hashed","pass":"hush-wrong"}"#,
+        r#"{"auth_token":"hush-token"}"#,
+        r#"{"user":"a","pass":"hush-a","account":"B"}"#,
+        r#"{"user":"a","pass":"hush-a","protocol":9}"#,
+        r#"{"user":"a","pass":"hush-a","pass":5}"#,
+    ] {
+        let mut client = server.connect();
+        client.send(format!(
+            "CONNECT {connect}\r\nSUB ask 1\r\nPUB x 0\r\n\r\nPUB ask r 0\r\n\r\nX\r\n"
+        ));
+        said.extend(client.read_to_whatever_end());
+    }
+    let mut last = Client::introduced(
+        server.address,
+        r#"CONNECT {"verbose":false,"user":"c","pass":"hush-c"}"#,
+    );
+    last.publish("the.end", b"");
+    super::client::eventually("the log of the last client", || {
+        server.log().iter().any(|line| line.contains("the.end"))
+    });
+    let leak = server.log().into_iter().find(|line| line.contains("hush"));
+    assert_eq!(leak, None);
+    assert!(!String::from_utf8_lossy(&said).contains("hush"));
+}
+
+/// A configuration that is wrong in every place that holds a secret.
+#[test]
+fn mistakes_in_a_configuration_show_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    for wrong in [
+        "authorization { user: a, password: \"hush-1\", token: \"hush-2\" }",
+        "authorization { token: \"hush-1\", users: [ { user: a, password: \"hush-2\" } ] }",
+        "authorization { users: [ { user: a, password: \"hush-1\" }, { user: a, password: \"hush-2\" } ] }",
+        "authorization { users: [ { pass: \"hush-1\" } ] }",
+        "authorization { users: [ { user: a, password: [ \"hush-1\" ] } ] }",
+        "authorization { users: [ { user: a, passwort: \"hush-1\" } ] }",
+        "authorization { user: a, password: \"hush-1\" ",
+        "accounts { A { users: [ { user: a, password: \"hush-1\", nkey: \"UHUSH\" } ] } }",
+        "accounts { A { users: [ { user: a, password: \"hush-1\", permissions: 5 } ] } }\nno_auth_user: b",
+        "cluster { port: 1, authorization { user: r, password: [ \"hush-1\" ] } }",
+        "cluster { port: 1, routes: [ \"nats://user:hush-1@bad host:1\" ] }",
+    ] {
+        let file = directory.path().join("midge.conf");
+        std::fs::write(&file, wrong).unwrap();
+        let mut command = std::process::Command::new(super::midge::program());
+        let output = command.args(["-t", "-c"]).arg(&file).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(!output.status.success(), "{wrong} is taken");
+        assert!(!said.contains("hush"), "{wrong}: {said}");
+    }
+}

@@ -25,7 +25,11 @@ pub(crate) fn code_of(source: &str) -> String {
 /// The code of `source` up to its test module, which by custom stands last.
 pub(crate) fn code_without_tests(source: &str) -> String {
     let code = code_of(source);
-    let end = code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len());
+    let shared = "#[cfg(test)]\npub(super) mod tests {";
+    let end = ["#[cfg(test)]\nmod tests {", shared]
+        .iter()
+        .find_map(|start| code.find(start))
+        .unwrap_or(code.len());
     code[..end].to_owned()
 }
 
@@ -139,5 +143,7 @@ fn comments_and_literals_are_blanked_out() {
 fn test_modules_are_left_out() {
     let source = "code\n#[cfg(test)]\nmod tests {\n bad }";
     assert_eq!(code_without_tests(source), "code\n");
+    let shared = source.replace("mod", "pub(super) mod");
+    assert_eq!(code_without_tests(&shared), "code\n");
     assert_eq!(code_without_tests("code"), "code");
 }

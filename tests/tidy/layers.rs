@@ -16,8 +16,8 @@ const LAYERS: [&[&str]; 6] = [
     &["conn"],
     &["link"],
     &[
-        "config", "tls", "http", "cluster", "server", "signals", "cli", "logging", "process",
-        "daemon",
+        "config", "tls", "http", "monitor", "system", "cluster", "server", "signals", "cli",
+        "logging", "process", "daemon",
     ],
 ];
 

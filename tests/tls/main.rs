@@ -7,6 +7,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod fragments;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod handshakes;
@@ -20,6 +22,8 @@ mod midge;
 mod reload;
 #[cfg(test)]
 mod renewal;
+#[cfg(test)]
+mod storm;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

@@ -66,6 +66,9 @@ impl Authenticator {
         if !facts.map_certificate && self.needs_certificate(user) {
             return Err(Rejection::CertificateOnly);
         }
+        if !facts.map_certificate && self.needs_unix_socket(user) {
+            return Err(Rejection::UnixSocketOnly);
+        }
         Ok(user.login())
     }
 
@@ -84,6 +87,9 @@ impl Authenticator {
         let nothing = Credentials::default();
         if !self.is_required() {
             return Ok(self.anybody(Proof::Nothing));
+        }
+        if let Some(member) = self.unix_member(facts) {
+            return Ok(member.login(Proof::Nothing));
         }
         if facts.map_certificate && !self.users.is_empty() {
             let user = self.user_of_certificate(facts)?;

@@ -56,6 +56,7 @@ const FACTS: ConnectionFacts<'_> = ConnectionFacts {
     certificate: None,
     connection_type: ConnectionType::Standard,
     map_certificate: false,
+    unix_user: None,
 };
 
 /// Decides to the end; tells apart whether it took a bcrypt check.
@@ -395,6 +396,7 @@ fn map(authenticator: &Arc<Authenticator>, certificate: &[u8]) -> Result<Login, 
     let facts = ConnectionFacts {
         certificate: Some(certificate),
         map_certificate: true,
+        unix_user: None,
         ..FACTS
     };
     decide(authenticator, Credentials::default(), &facts).0
@@ -455,6 +457,7 @@ fn a_mapping_listener_takes_users_from_certificates_only() {
     let authenticator = build(&rules);
     let mapping = ConnectionFacts {
         map_certificate: true,
+        unix_user: None,
         ..FACTS
     };
     let refused = decide(&authenticator, password("guest", "g"), &mapping)
@@ -687,6 +690,7 @@ fn certificates_are_judged_anew() {
     let facts = ConnectionFacts {
         certificate: Some(&bare),
         map_certificate: true,
+        unix_user: None,
         ..FACTS
     };
     let login = map(&before, &bare).unwrap();

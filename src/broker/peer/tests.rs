@@ -18,12 +18,16 @@ impl Wire for Arc<Sink> {
     fn wake(&self) {}
 }
 
+#[expect(clippy::disallowed_methods, reason = "a peer begins now")]
 fn facts(id: u64) -> Facts {
     Facts {
         id,
         ip: String::new(),
+        port: 0,
+        began: (SystemTime::UNIX_EPOCH, Instant::now()),
         nonce: String::new(),
         label: format!("cid:{id}"),
+        unix_user: None,
     }
 }
 

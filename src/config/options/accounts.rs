@@ -19,6 +19,8 @@ use crate::config::value::{Entry, Node, Value};
 /// The account of clients that belong to no other; it cannot be configured.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 
+const NO_TRACES: &str = "this version traces no messages";
+
 /// A subject space with its users.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
@@ -49,11 +51,11 @@ pub struct Account {
 /// What an account may use at most; none is without a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountLimits {
-    /// Connections of all its clients.
+    /// Connections of all its clients; 0 lets nobody in.
     pub max_connections: Option<u32>,
     /// Subscriptions of each connection.
     pub max_subscriptions: Option<u32>,
-    /// Bytes of a message.
+    /// Bytes of a message, headers included.
     pub max_payload: Option<u32>,
     /// Leaf nodes.
     pub max_leafnodes: Option<u32>,
@@ -152,6 +154,19 @@ pub struct Import {
     pub place: Place,
 }
 
+impl Import {
+    /// The subject in this account, with placeholders for the wildcards of the other one.
+    pub fn local(&self) -> String {
+        match (&self.to, &self.prefix) {
+            (Some(to), _) => to.clone(),
+            (None, Some(prefix)) if self.sharing == Sharing::Stream => {
+                format!("{}.{}", prefix.trim_end_matches('.'), self.subject)
+            }
+            (None, _) => self.subject.clone(),
+        }
+    }
+}
+
 /// Where traced messages are reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageTrace {
@@ -184,23 +199,19 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
     of_account("exports", Kind::Blocks, "[]")
         .document("What the account offers to other accounts.")
         .children(|| abouts(EXPORT))
-        .missing("sharing subjects between accounts is not built yet")
         .store(|d, e, p| set(&mut d.exports, exports(e, p))),
     of_account("imports", Kind::Blocks, "[]")
         .document("What the account takes from other accounts.")
         .children(|| abouts(IMPORT))
-        .missing("sharing subjects between accounts is not built yet")
         .store(|d, e, p| set(&mut d.imports, imports(e, p))),
     of_account("mappings", Kind::Names, "{}")
         .document("Subjects of the account that are mapped to others.")
         .aliases(&["maps"])
         .children(mappings::about)
-        .missing("mapping subjects is not built yet")
         .store(|d, e, p| set(&mut d.mappings, mappings(e, p))),
     of_account("limits", Kind::Block, "{}")
         .document("What the account may use at most.")
         .children(|| abouts(LIMITS))
-        .missing("limits of accounts are not built yet")
         .store(|d, e, p| read_block(LIMITS, &mut d.limits, e, p)),
     of_account("msg_trace", Kind::Mixed, "")
         .document(
@@ -273,21 +284,22 @@ fn empty(name: &str, place: &Place) -> Account {
 
 /// The options of a block `limits`.
 pub(crate) static LIMITS: &[Row<AccountLimits>] = &[
-    of_limits("max_connections", Kind::Integer, "0")
-        .document("Connections of all clients of the account; 0 is without a limit.")
+    of_limits("max_connections", Kind::Integer, "-1")
+        .document("Connections of all clients of the account; -1 is without a limit.")
         .aliases(&["max_conn"])
         .store(|d, e, p| set(&mut d.max_connections, limit(e, p))),
-    of_limits("max_subscriptions", Kind::Integer, "0")
-        .document("Subscriptions of each connection; 0 is without a limit.")
+    of_limits("max_subscriptions", Kind::Integer, "-1")
+        .document("Subscriptions of each connection; -1 is without a limit.")
         .aliases(&["max_subs"])
         .store(|d, e, p| set(&mut d.max_subscriptions, limit(e, p))),
-    of_limits("max_payload", Kind::Size, "0")
-        .document("Bytes of a message; 0 is without a limit.")
+    of_limits("max_payload", Kind::Size, "-1")
+        .document("Bytes of a message, headers included; -1 is without a limit.")
         .aliases(&["max_pay"])
         .store(|d, e, p| set(&mut d.max_payload, limit(e, p))),
-    of_limits("max_leafnodes", Kind::Integer, "0")
-        .document("Leaf nodes of the account; 0 is without a limit.")
+    of_limits("max_leafnodes", Kind::Integer, "-1")
+        .document("Leaf nodes of the account; -1 is without a limit.")
         .aliases(&["max_leafs"])
+        .without_effect("there are no leaf nodes in this version")
         .store(|d, e, p| set(&mut d.max_leafnodes, limit(e, p))),
 ];
 
@@ -295,8 +307,10 @@ const fn of_limits(key: &'static str, kind: Kind, default: &'static str) -> Row<
     Row::new(key, kind, default)
 }
 
+/// A limit of 0 allows nothing, as in nats-server.
 fn limit(entry: &Entry, problems: &mut Problems) -> Option<Option<u32>> {
-    super::read::optional_limit(entry, i64::from(i32::MAX), problems)
+    let number = integer(entry, -1, i64::from(i32::MAX), problems)?;
+    Some(u32::try_from(number).ok())
 }
 
 /// An export while its block is read.
@@ -346,6 +360,7 @@ pub(crate) static EXPORT: &[Row<ExportDraft>] = &[
         .store(|d, e, p| d.latency = latency(e, p)),
     of_export("allow_trace", Kind::Boolean, "false")
         .document("Follow traced messages into the service.")
+        .without_effect(NO_TRACES)
         .store(|d, e, p| d.allow_trace = boolean(e, p)),
 ];
 
@@ -529,6 +544,7 @@ pub(crate) static IMPORT: &[Row<ImportDraft>] = &[
         .store(|d, e, p| d.share = boolean(e, p)),
     of_import("allow_trace", Kind::Boolean, "false")
         .document("Follow traced messages into the stream.")
+        .without_effect(NO_TRACES)
         .store(|d, e, p| d.allow_trace = boolean(e, p)),
 ];
 

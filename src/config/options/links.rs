@@ -3,8 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::accounts::{Account, Export, Import, Sharing};
+use crate::broker::imports;
 use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::config::subjects;
+use crate::subject;
+use crate::subject::transform::destination_filter;
 
 /// Accounts that a cycle is looked for through, as in nats-server.
 const MAXIMUM_CYCLE_DEPTH: usize = 1024;
@@ -72,6 +75,11 @@ fn check_import(
         );
         return problems.error(Diagnostic::new(&import.place, message).fix(fix));
     }
+    if let Err(error) = imports::check_subjects(&import.subject, &import.local()) {
+        let (subject, local) = (&import.subject, import.local());
+        let message = format!("{word} import {subject:?} cannot be mapped to {local:?}: {error}");
+        return problems.error(Diagnostic::new(&import.place, message));
+    }
     let local = local_subject(import);
     let subjects = match import.sharing {
         Sharing::Service => vec![local],
@@ -118,20 +126,7 @@ fn is_open(export: &Export, importer: &Account, import: &Import) -> bool {
 
 /// The subject that the import has in the importing account, with `*` for its placeholders.
 fn local_subject(import: &Import) -> String {
-    let subject = match (&import.to, &import.prefix) {
-        (Some(to), _) => to.clone(),
-        (None, Some(prefix)) => format!("{}.{}", prefix.trim_end_matches('.'), import.subject),
-        (None, None) => import.subject.clone(),
-    };
-    let placeholder = |token: &str| {
-        let digits = token.strip_prefix('$');
-        digits
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let tokens = subject
-        .split('.')
-        .map(|token| if placeholder(token) { "*" } else { token });
-    tokens.collect::<Vec<_>>().join(".")
+    destination_filter(&import.local())
 }
 
 /// Whether `subject`, followed from `account` along its imports, gets to an account in `visited`.
@@ -184,56 +179,10 @@ fn forms_cycle<'a>(
 
 /// Whether every subject that `inner` matches is matched by `outer`.
 fn is_subset(inner: &str, outer: &str) -> bool {
-    let (mut inner, mut outer) = (inner.split('.'), outer.split('.'));
-    loop {
-        match (inner.next(), outer.next()) {
-            (Some(_), Some(">")) | (None, None) => return true,
-            (Some(">"), _) | (None, Some(_)) | (Some(_), None) => return false,
-            (Some(_), Some("*")) => {}
-            (Some(left), Some(right)) if left == right => {}
-            (Some(_), Some(_)) => return false,
-        }
-    }
+    subject::covers(outer.as_bytes(), inner.as_bytes())
 }
 
 /// Whether some subject is matched by both.
 fn overlap(left: &str, right: &str) -> bool {
-    let (mut left, mut right) = (left.split('.'), right.split('.'));
-    loop {
-        match (left.next(), right.next()) {
-            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
-            (None, Some(_)) | (Some(_), None) => return false,
-            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
-            (Some(_), Some(_)) => return false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{is_subset, overlap};
-
-    #[test]
-    fn compares_subjects() {
-        for (inner, outer, expected) in [
-            ("a.b", "a.b", true),
-            ("a.b", "a.*", true),
-            ("a.b", ">", true),
-            ("a.*", "a.b", false),
-            ("a.>", "a.*", false),
-            ("a.*", "a.>", true),
-            ("a", "a.>", false),
-            ("a.b.c", "a.*", false),
-        ] {
-            assert_eq!(is_subset(inner, outer), expected, "{inner} {outer}");
-        }
-        for (left, right, expected) in [
-            ("a.*", "*.b", true),
-            ("a.>", "a.b.c", true),
-            ("a", "a.>", false),
-            ("a.b", "a.c", false),
-        ] {
-            assert_eq!(overlap(left, right), expected, "{left} {right}");
-        }
-    }
+    subject::intersection(left.as_bytes(), right.as_bytes()).is_some()
 }

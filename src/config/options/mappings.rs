@@ -7,6 +7,7 @@ use super::row::{About, Kind, Row, abouts, read_table};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::subjects;
 use crate::config::value::{Entry, Node, Table, Value};
+use crate::subject::transform::{Functions, Transform};
 
 /// A subject whose messages are published to another instead.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,15 +148,8 @@ fn check_destinations(entry: &Entry, found: &[MappingDestination], problems: &mu
         if !seen.insert(destination.subject.as_str()) {
             refuse(format!("duplicate entry for {:?}", destination.subject));
         }
-        if !destination
-            .subject
-            .split('.')
-            .all(|token| !token.is_empty())
-        {
-            refuse(format!(
-                "destination {:?} is not a valid subject",
-                destination.subject
-            ));
+        if let Err(error) = Transform::new(&entry.key, &destination.subject, Functions::All) {
+            refuse(error.to_string());
         }
         *weights.entry(destination.cluster.as_deref()).or_default() +=
             u32::from(destination.weight);

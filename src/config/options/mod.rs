@@ -14,6 +14,7 @@ pub(crate) mod read;
 pub mod row;
 pub mod table;
 pub mod tls;
+pub mod unix_socket;
 pub mod users;
 pub(crate) mod validate;
 
@@ -26,6 +27,7 @@ use authorization::Authorization;
 use cluster::Cluster;
 use mappings::Mapping;
 use tls::Tls;
+use unix_socket::UnixSocket;
 
 /// The port clients connect to by default.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -52,6 +54,10 @@ pub struct Options {
     pub host: String,
     /// Port to listen on for clients; 0 lets the system choose one (written `-1`).
     pub port: u16,
+    /// Whether there is a TCP listener for clients.
+    pub listens_on_tcp: bool,
+    /// Unix socket to listen on for clients.
+    pub unix_socket: Option<UnixSocket>,
     /// `host:port` that other servers tell clients instead of the address listened on.
     pub client_advertise: Option<String>,
     /// Words that describe the server in monitoring.
@@ -140,6 +146,8 @@ impl Default for Options {
             server_name: None,
             host: "0.0.0.0".to_owned(),
             port: DEFAULT_PORT,
+            listens_on_tcp: true,
+            unix_socket: None,
             client_advertise: None,
             server_tags: Vec::new(),
             server_metadata: BTreeMap::new(),
@@ -266,4 +274,10 @@ pub struct Monitoring {
     pub https_port: Option<u16>,
     /// Path before all others, such as `/nats`.
     pub base_path: Option<String>,
+    /// User who may see it; none lets everybody, unless there is a token.
+    pub user: Option<String>,
+    /// That user's password.
+    pub password: Option<super::Secret>,
+    /// Token that may be presented instead.
+    pub token: Option<super::Secret>,
 }

@@ -4,19 +4,20 @@ use super::authorization::store_authorization;
 use super::mappings::mappings;
 use super::read::{
     address, boolean, choice, duration, feature_port, integer, names, optional_limit,
-    optional_path, optional_text, port, positive, set, strict_duration, text, texts,
+    optional_path, optional_secret, optional_text, port, positive, set, strict_duration, text,
+    texts,
 };
 use super::row::{About, Kind, Reload, Row, Section, Support, abouts};
+use super::unix_socket::{UnixSocket, path_in_url};
 use super::{DEFAULT_PORT, LogFormat, MINIMUM_LAME_DUCK_DURATION, Options, WriteTimeout};
 use crate::config::diagnostic::{Diagnostic, Problems};
 use crate::config::units::format_duration;
-use crate::config::value::Entry;
+use crate::config::value::{Entry, Value};
 
 /// The largest number of the options that nats-server keeps in 32 bits.
 const I32: i64 = i32::MAX as i64;
 /// The largest number of the options that are kept in 32 bits here.
 const U32: i64 = u32::MAX as i64;
-const MONITORING_MISSING: &str = "monitoring over HTTP is not built yet";
 const NO_JETSTREAM: &str =
     "storing messages (JetStream) is not built yet; start without it, or use nats-server";
 const NO_OPERATORS: &str = "accounts signed by an operator (JWT) are not built yet";
@@ -40,15 +41,22 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Port to listen on for clients; -1 lets the system choose.")
         .flags(&["p", "port"], "<port>")
         .section(Section::Server)
-        .store(|o, e, p| set(&mut o.port, port(e, DEFAULT_PORT, p))),
+        .store(|o, e, p| {
+            set(&mut o.port, port(e, DEFAULT_PORT, p));
+            o.listens_on_tcp = true;
+        }),
     option("listen", Kind::Address, "")
-        .document("Host and port in one, in place of host and port.")
+        .document("Host and port in one, in place of both; or unix:/path, in place of any port.")
         .example("0.0.0.0:4222")
         .section(Section::Server)
+        .store(store_listen),
+    option("unix_socket", Kind::Mixed, "")
+        .document("Unix socket to listen on besides: its path, or a block.")
+        .children(super::unix_socket::about)
+        .section(Section::Server)
         .store(|o, e, p| {
-            if let Some(address) = address(e, p) {
-                o.port = address.listen_port(DEFAULT_PORT);
-                o.host = host_or_any(address.host);
+            if let Some(socket) = super::unix_socket::unix_socket(e, p) {
+                o.unix_socket = Some(socket);
             }
         }),
     option("server_name", Kind::Text, "")
@@ -365,7 +373,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["maps"])
         .children(super::mappings::about)
         .section(Section::Authorization)
-        .missing("mapping subjects is not built yet")
         .live()
         .store(|o, e, p| set(&mut o.mappings, mappings(e, p))),
     // TLS
@@ -387,7 +394,6 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Address to serve monitoring on over HTTP.")
         .example("127.0.0.1:8222")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.http_port = monitoring_port(address.port);
@@ -401,13 +407,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["monitor_port"])
         .flags(&["m", "http_port"], "<port>")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| set(&mut o.monitoring.http_port, feature_port(e, p))),
     option("https", Kind::Address, "")
         .document("Address to serve monitoring on over HTTPS, with the certificates of tls.")
         .example("127.0.0.1:8223")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.https_port = monitoring_port(address.port);
@@ -421,14 +425,27 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         )
         .flags(&["ms", "https_port"], "<port>")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| set(&mut o.monitoring.https_port, feature_port(e, p))),
     option("http_base_path", Kind::Text, "")
         .document("Path before those of all monitoring pages.")
         .example("/nats")
         .section(Section::Monitoring)
-        .missing(MONITORING_MISSING)
         .store(|o, e, p| set(&mut o.monitoring.base_path, optional_text(e, p))),
+    option("http_user", Kind::Text, "")
+        .document("User who may see monitoring; without http_user and http_token everybody may.")
+        .example("operator")
+        .section(Section::Monitoring)
+        .store(|o, e, p| set(&mut o.monitoring.user, optional_text(e, p))),
+    option("http_password", Kind::Secret, "")
+        .document("Password of http_user.")
+        .example("change-me")
+        .section(Section::Monitoring)
+        .store(|o, e, p| set(&mut o.monitoring.password, optional_secret(e, p))),
+    option("http_token", Kind::Secret, "")
+        .document("Token that may be presented in place of http_user and http_password.")
+        .example("change-me")
+        .section(Section::Monitoring)
+        .store(|o, e, p| set(&mut o.monitoring.token, optional_secret(e, p))),
     // Cluster
     option("cluster", Kind::Block, "")
         .document("Links to the other servers of a cluster.")
@@ -593,6 +610,19 @@ fn monitoring_port(written: i64) -> Option<u16> {
         0 => None,
         -1 => Some(0),
         port => u16::try_from(port).ok(),
+    }
+}
+
+fn store_listen(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    if let Value::Text(text) = &entry.node.value
+        && let Some(path) = path_in_url(text)
+    {
+        options.unix_socket = Some(UnixSocket::at(path));
+        options.listens_on_tcp = false;
+    } else if let Some(address) = address(entry, problems) {
+        options.port = address.listen_port(DEFAULT_PORT);
+        options.host = host_or_any(address.host);
+        options.listens_on_tcp = true;
     }
 }
 

@@ -6,9 +6,11 @@ use super::permissions::{self, Permissions, permissions};
 use super::rate_limit::{self, RateLimit};
 use super::read::{boolean, optional_secret, optional_text, set, tables, text, texts};
 use super::row::{About, Kind, Row, abouts, read_table};
+use super::unix_socket::system_number;
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::secret::Secret;
-use crate::config::value::{Entry, Node};
+use crate::config::value::{Entry, Node, Value};
+use crate::process::user_number;
 
 /// Somebody who may connect.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,8 @@ pub struct User {
     pub allowed_connection_types: Option<Vec<ConnectionType>>,
     /// Take the user only through a trusted proxy.
     pub proxy_required: bool,
+    /// Numbers of the machine's users who are this one without credentials, over the Unix socket.
+    pub unix_users: Vec<u32>,
     /// How much all connections of the user may publish.
     pub rate_limit: Option<RateLimit>,
     /// Where the user was written.
@@ -120,6 +124,7 @@ pub(crate) struct UserDraft {
     permissions: Option<Permissions>,
     allowed_connection_types: Option<Vec<ConnectionType>>,
     proxy_required: bool,
+    unix_users: Vec<u32>,
     rate_limit: Option<RateLimit>,
 }
 
@@ -165,6 +170,11 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
         .missing("trusted proxies are not built yet")
         .store(|user, entry, problems| {
             set(&mut user.proxy_required, boolean(entry, problems));
+        }),
+    of_user("unix_users", Kind::Texts, "[]")
+        .document("The machine's users who are this one, by name or number, over the Unix socket.")
+        .store(|user, entry, problems| {
+            user.unix_users = unix_users(entry, problems);
         }),
     of_user("rate_limit", Kind::Block, "")
         .document("How much all connections of the user may publish; more is read later.")
@@ -224,6 +234,7 @@ fn user(draft: UserDraft, node: &Node) -> Result<User, Diagnostic> {
         permissions: draft.permissions,
         allowed_connection_types: draft.allowed_connection_types,
         proxy_required: draft.proxy_required,
+        unix_users: draft.unix_users,
         rate_limit: draft.rate_limit,
         place: node.place.clone(),
     })
@@ -249,6 +260,17 @@ pub(crate) fn public_key(entry: &Entry, prefix: char, problems: &mut Problems) -
     );
     problems.error(Diagnostic::new(entry.place(), message));
     None
+}
+
+/// Users of the machine: one, or a list of them.
+fn unix_users(entry: &Entry, problems: &mut Problems) -> Vec<u32> {
+    let nodes = if let Value::List(nodes) = &entry.node.value {
+        nodes.as_slice()
+    } else {
+        std::slice::from_ref(&entry.node)
+    };
+    let number = |node| system_number(node, "user", user_number, problems);
+    nodes.iter().filter_map(number).collect()
 }
 
 fn connection_types(entry: &Entry, problems: &mut Problems) -> Option<Vec<ConnectionType>> {

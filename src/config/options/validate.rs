@@ -4,6 +4,7 @@ use super::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use super::users::{Identity, User, refuse_duplicates};
 use super::{DISCOURAGED_PAYLOAD_BYTES, Options};
 use crate::config::diagnostic::{Diagnostic, Problems};
+use crate::config::secret::Secret;
 use crate::config::units::format_duration;
 use crate::config::value::Table;
 
@@ -20,6 +21,7 @@ pub(crate) fn validate(options: &Options, tree: &Table, problems: &mut Problems)
     refuse_user_with_accounts(options, problems);
     super::links::check(&options.accounts, problems);
     check_callout(options, tree, problems);
+    check_monitoring(options, tree, problems);
     // With mistakes in the list of users, the one looked for may be among them.
     if problems.errors.is_empty() {
         check_no_auth_user(
@@ -28,6 +30,22 @@ pub(crate) fn validate(options: &Options, tree: &Table, problems: &mut Problems)
             users().collect::<Vec<_>>().as_slice(),
             problems,
         );
+    }
+}
+
+/// A user without a password would not be asked for one.
+fn check_monitoring(options: &Options, tree: &Table, problems: &mut Problems) {
+    let monitoring = &options.monitoring;
+    if monitoring.user.is_some() != monitoring.password.is_some() {
+        let message = "http_user and http_password belong together".to_owned();
+        let mistake = mistake(tree, &["http_user", "http_password"], message);
+        problems.errors.push(mistake);
+    }
+    let is_empty = |secret: &Option<Secret>| secret.as_ref().is_some_and(Secret::is_empty);
+    if is_empty(&monitoring.password) || is_empty(&monitoring.token) {
+        let message = "an empty password or token would let everybody in".to_owned();
+        let mistake = mistake(tree, &["http_password", "http_token"], message);
+        problems.errors.push(mistake);
     }
 }
 

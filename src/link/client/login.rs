@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{Client, Outcome, Stop};
 use crate::auth::{ConnectionFacts, ConnectionType, Credentials, Decision, Login, Rejection};
 use crate::broker::close::CloseReason;
+use crate::broker::events::Event;
 use crate::broker::peer::Facts;
+use crate::broker::peer::portrait::Introduction;
 use crate::conn::turn::Turn;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
@@ -17,14 +19,17 @@ impl Client {
             return Err(Stop::Close(CloseReason::ProtocolViolation));
         }
         turn.introduced = true;
+        self.peer.note_activity(turn.now);
         if self.connected {
             // It may become somebody else, in another account.
             self.release_subscriptions(usize::MAX);
+            self.peer.count_subscriptions(0, turn.now);
         }
         self.log_in(turn)
     }
 
     /// Something else than CONNECT came first, which is all right for those who need not log in.
+    #[cold]
     pub(super) fn skip_connect(&mut self, turn: &mut Turn<'_>) -> Outcome {
         if !self
             .settings
@@ -37,10 +42,7 @@ impl Client {
         let decision = self.decide(turn);
         self.awaits_connect = false;
         match decision {
-            Decision::Accept(login) => {
-                self.bind(&login);
-                Ok(())
-            }
+            Decision::Accept(login) => self.bind(turn, &login),
             Decision::Reject(rejection) => Err(self.deny(turn, rejection)),
             Decision::NeedsBlocking(_) => Err(self.deny(turn, Rejection::NoCredentials)),
         }
@@ -63,6 +65,7 @@ impl Client {
             nkey: &options.nkey,
             signature: &options.sig,
         };
+        let unix_user = self.peer.facts().unix_user;
         let facts = ConnectionFacts {
             nonce: self.peer.facts().nonce.as_bytes(),
             certificate: self
@@ -70,7 +73,8 @@ impl Client {
                 .tls()
                 .and_then(|tls| tls.peer_certificate.as_deref()),
             connection_type: ConnectionType::Standard,
-            map_certificate: self.settings.tls.map_certificate,
+            map_certificate: self.settings.tls.map_certificate && unix_user.is_none(),
+            unix_user,
         };
         self.settings
             .authenticator
@@ -92,20 +96,28 @@ impl Client {
             return Err(self.deny(turn, Rejection::NoCredentials));
         }
         self.awaits_connect = false;
-        self.bind(&login);
+        self.bind(turn, &login)?;
         self.check_options(turn)?;
         self.confirm(turn);
         Ok(())
     }
 
     /// Takes over the account, the permissions and what else CONNECT decided.
-    fn bind(&mut self, login: &Login) {
+    fn bind(&mut self, turn: &mut Turn<'_>, login: &Login) -> Outcome {
         let account = self.context.broker.account(&login.account);
+        let limits = account.rules().limits;
         if self.connected {
             self.account.connections.subtract(1);
         }
-        account.connections.add(1);
-        self.connected = true;
+        self.connected = account.connections.add_up_to(limits.max_connections);
+        if !self.connected {
+            let error = ProtocolError::MaximumAccountConnections;
+            self.log_error(&error.text());
+            self.refuse(turn, &error);
+            let reason = CloseReason::MaximumAccountConnectionsExceeded;
+            return Err(Stop::Close(reason));
+        }
+        self.account_limits = limits;
         if !Arc::ptr_eq(&self.account, &account) {
             self.account = account;
             self.matches.clear();
@@ -119,6 +131,30 @@ impl Client {
         self.tell_peer();
         self.peer
             .set_label(&label(self.peer.facts(), &self.options, login));
+        self.introduce(login.user.as_deref(), &login.account);
+        self.context
+            .broker
+            .notice(|| Event::Connected(Arc::clone(&self.peer)));
+        Ok(())
+    }
+
+    /// Lets monitoring know who the client is or says it is.
+    fn introduce(&self, user: Option<&str>, account: &Arc<str>) {
+        let options = &self.options;
+        let user = match user {
+            Some(user) => user,
+            None if !options.nkey.is_empty() => &options.nkey,
+            None if !options.user.is_empty() => &options.user,
+            None if !options.auth_token.is_empty() => "[REDACTED]",
+            None => "",
+        };
+        self.peer.introduce(Introduction {
+            name: options.name.as_str().into(),
+            language: options.lang.as_str().into(),
+            version: options.version.as_str().into(),
+            user: user.into(),
+            account: Arc::clone(account),
+        });
     }
 
     fn check_options(&self, turn: &mut Turn<'_>) -> Outcome {
@@ -143,6 +179,10 @@ impl Client {
             ..Credentials::default()
         };
         self.log_error(&format!("authentication error - {who}: {rejection}"));
+        self.introduce(None, &"".into());
+        self.context
+            .broker
+            .notice(|| Event::Refused(Arc::clone(&self.peer)));
         self.refuse(turn, &ProtocolError::AuthorizationViolation);
         Stop::Close(CloseReason::AuthenticationViolation)
     }

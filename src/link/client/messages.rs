@@ -1,9 +1,11 @@
 //! Publishing and subscribing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Client;
 use crate::broker::deliver::Publication;
+use crate::broker::mappings::Mapped;
 use crate::broker::subscription::Subscription;
 use crate::conn::turn::{Input, Turn};
 use crate::proto::error::ProtocolError;
@@ -29,6 +31,42 @@ impl Client {
         if self.options.pedantic && !subject::is_valid_subject(message.subject) {
             self.refuse(turn, &ProtocolError::InvalidPublishSubject);
         }
+        if self.account.maps() {
+            self.publish_mapped(turn, message, input);
+        } else {
+            self.publish_unmapped(turn, message, input);
+        }
+    }
+
+    /// Publishes where the account's mappings say. What follows judges and names that subject alone
+    /// (oracle); a message whose turn it is to be lost has none.
+    fn publish_mapped(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
+        let mut subject = std::mem::take(&mut self.mapped);
+        subject.clear();
+        let random = turn.deliveries.random();
+        let rules = self.account.rules();
+        match rules.mappings.apply(message.subject, random, &mut subject) {
+            Mapped::Same => self.publish_unmapped(turn, message, input),
+            Mapped::Other | Mapped::Lost => {
+                let subject = &*subject;
+                self.trace(|| {
+                    let [from, to] = [message.subject, subject].map(lossy);
+                    format!("<<- [MAPPING {from} -> {to}]")
+                });
+                self.publish_unmapped(
+                    turn,
+                    &Publish {
+                        subject,
+                        ..*message
+                    },
+                    input,
+                );
+            }
+        }
+        self.mapped = subject;
+    }
+
+    fn publish_unmapped(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
         if !self.may_publish(turn, message.subject)
             || is_reserved(message.subject, &RESERVED_SUBJECTS)
         {
@@ -50,19 +88,21 @@ impl Client {
         let trace = traces.then_some(self.settings.limits.trace);
         let answers_no_responders = self.options.no_responders && message.reply.is_some();
         let publication = Publication {
-            message,
             source: input.source,
-            from: turn.peer,
             drop_when_gated: self.settings.limits.no_fast_producer_stall,
             gathered: !self.options.verbose && !answers_no_responders && trace.is_none(),
             trace,
-            now: turn.now,
+            ..Publication::new(message, turn.peer, turn.now)
         };
+        let is_asked = message.reply.is_some()
+            && message.subject.first() == Some(&b'$')
+            && self.ask_server(turn, message);
         let (deliveries, matches) = (&mut *turn.deliveries, &mut self.matches);
         if publication.gathered {
             deliveries.publish(&self.account, matches, &publication);
         } else if deliveries.publish_now(&self.account, matches, &publication) == 0
             && answers_no_responders
+            && !is_asked
         {
             deliveries.answer_no_responders(&self.account, turn.peer, message);
         }
@@ -78,7 +118,7 @@ impl Client {
     }
 
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, subscribe: &Subscribe<'_>) {
-        self.sweep();
+        self.sweep(turn.now);
         if let Some(refusal) = self.subscribe_refusal(subscribe) {
             if matches!(refusal, ProtocolError::SubscriptionViolation { .. }) {
                 self.log_error(&format!(
@@ -109,6 +149,7 @@ impl Client {
             {
                 let subscription = Arc::new(subscription);
                 self.sids.insert(Arc::clone(&subscription));
+                self.peer.count_subscriptions(self.sids.len(), turn.now);
                 self.account.subscribe(subscription);
             }
         }
@@ -133,7 +174,11 @@ impl Client {
             return Some(ProtocolError::TooManySubjectTokens(filter.to_vec()));
         }
         let count = self.sids.len().saturating_sub(self.peer.expired());
-        if limits.max_subscriptions.is_some_and(|most| count >= most) {
+        let most = [
+            limits.max_subscriptions,
+            self.account_limits.max_subscriptions,
+        ];
+        if most.into_iter().flatten().any(|most| count >= most) {
             return Some(ProtocolError::MaximumSubscriptions);
         }
         None
@@ -149,14 +194,16 @@ impl Client {
             self.trace(|| format!("<-> [DELSUB {}]", lossy(subscription.sid())));
             self.peer.end_subscription(&subscription);
             self.account.unsubscribe(&subscription);
+            self.peer.count_subscriptions(self.sids.len(), turn.now);
         }
     }
 
     /// Drops subscriptions that ended by themselves once they are many.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, now: Instant) {
         let expired = self.peer.expired();
         if expired > SWEEP_AFTER && expired > self.sids.len() / 2 {
             let dropped = self.sids.drop_closed();
+            self.peer.count_subscriptions(self.sids.len(), now);
             self.peer.forget_expired(dropped);
         }
     }

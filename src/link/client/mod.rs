@@ -2,6 +2,7 @@
 
 mod login;
 mod messages;
+mod questions;
 pub mod redact;
 mod report;
 mod sids;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
-use crate::broker::account::Account;
+use crate::broker::account::{Account, AccountLimits};
 use crate::broker::close::CloseReason;
+use crate::broker::closed::{ClosedConnection, REMEMBERED_SUBSCRIPTIONS, SubscriptionPortrait};
 use crate::broker::deliver::Matches;
+use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::broker::rate::Rates;
 use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
@@ -38,10 +41,14 @@ pub struct Client {
     settings: Arc<ClientSettings>,
     peer: Arc<Peer>,
     account: Arc<Account>,
+    /// Those of the account when the client was bound to it.
+    account_limits: AccountLimits,
     permissions: Option<Arc<Permissions>>,
     options: ConnectOptions,
     sids: Sids,
     matches: Matches,
+    /// The subject that the last message was mapped to.
+    mapped: Vec<u8>,
     rates: Rates,
     /// Whether CONNECT has been accepted.
     connected: bool,
@@ -49,6 +56,8 @@ pub struct Client {
     awaits_connect: bool,
     first_pong_sent: bool,
     published_since_idle: bool,
+    /// What it wanted when it ended.
+    last_subscriptions: Option<Box<[SubscriptionPortrait]>>,
 }
 
 /// What one turn brought in.
@@ -89,25 +98,39 @@ impl Client {
             settings,
             peer,
             account,
+            account_limits: AccountLimits::default(),
             permissions: None,
             options: ConnectOptions::default(),
             sids: Sids::default(),
             matches: Matches::default(),
+            mapped: Vec::new(),
             rates: Rates::default(),
             connected: false,
             awaits_connect,
             first_pong_sent: false,
             published_since_idle: false,
+            last_subscriptions: None,
         }
     }
 
+    /// Apart, since it would cost registers where each message comes by.
+    #[inline(never)]
     fn parse_limits(&self) -> ParseLimits {
         let limits = &self.settings.limits;
         ParseLimits {
             max_control_line: limits.max_control_line,
-            max_payload: limits.max_payload.unwrap_or(usize::MAX),
+            max_payload: self.max_payload().unwrap_or(usize::MAX),
             headers: limits.headers && self.options.headers,
         }
+    }
+
+    /// The lower one of the server's and the account's limit.
+    fn max_payload(&self) -> Option<usize> {
+        let limits = [
+            self.settings.limits.max_payload,
+            self.account_limits.max_payload,
+        ];
+        limits.into_iter().flatten().min()
     }
 
     /// Serves operations from the front of `input` until it is used up or something ends the turn.
@@ -130,7 +153,7 @@ impl Client {
                 if let Err(stop) = self.skip_connect(turn) {
                     return Served::whole(consumed, stop.into());
                 }
-                repeats = self.repeats(traces);
+                (limits, repeats) = (self.parse_limits(), self.repeats(traces));
             }
             if let Some((message, length)) = quick::publish(rest, &limits) {
                 consumed += length;
@@ -186,7 +209,7 @@ impl Client {
     /// Whether nothing has to be decided or said about a message on the subject of the message before.
     fn repeats(&self, traces: bool) -> bool {
         let answers = self.options.verbose || self.options.pedantic;
-        !answers && !traces && !self.peer.tracks_responses()
+        !answers && !traces && !self.peer.tracks_responses() && !self.account.maps()
     }
 
     fn serve_op(
@@ -230,6 +253,7 @@ impl Client {
                 // Even where the server is a lame duck already (oracle).
                 info.ldm = false;
                 self.account.name().clone_into(&mut info.remote_account);
+                info.max_payload = told(self.max_payload());
                 info.acc_is_sys = Arc::ptr_eq(&self.account, self.context.broker.system_account());
                 turn.deliveries
                     .send(turn.peer, &encode::info(&info.to_json()));
@@ -277,6 +301,11 @@ impl Client {
     }
 }
 
+/// A limit of payloads as INFO tells it: -1 is none.
+fn told(limit: Option<usize>) -> i64 {
+    limit.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX))
+}
+
 impl From<Stop> for Verdict {
     fn from(stop: Stop) -> Self {
         match stop {
@@ -291,9 +320,10 @@ impl Link for Client {
         let mut received = Received::default();
         let served = self.serve_all(turn, input, &mut received);
         turn.deliveries.end_run();
-        turn.messages = received.messages;
-        turn.pause = self.rates.take(received.messages, received.bytes, turn.now);
-        self.peer.count_received(received.messages, received.bytes);
+        let Received { messages, bytes } = received;
+        turn.messages = messages;
+        turn.pause = self.rates.take(messages, bytes, turn.now);
+        self.peer.count_received(messages, bytes, turn.now);
         self.account.received.add(received.messages, received.bytes);
         self.context
             .broker
@@ -312,14 +342,8 @@ impl Link for Client {
         }
     }
 
-    fn overflowed(&self, slow: &Peer) {
-        self.context.broker.stats.slow_consumers.add(1);
-        tracing::info!(
-            cid = slow.id(),
-            "{} - Slow Consumer Detected: MaxPending of {} Exceeded",
-            slow.label(),
-            slow.max_pending()
-        );
+    fn overflowed(&self, slow: &Arc<Peer>) {
+        self.context.report_overflow(slow);
     }
 
     fn read_failed(&mut self, error: &io::Error) -> CloseReason {
@@ -346,6 +370,10 @@ impl Link for Client {
     fn write_deadline_passed(&mut self, deadline: Duration) {
         self.context.broker.stats.slow_consumers.add(1);
         self.account.slow_consumers.add(1);
+        let reason = CloseReason::SlowConsumerWriteDeadline;
+        self.context
+            .broker
+            .notice(|| Event::SlowConsumer(Arc::clone(&self.peer), reason));
         self.log_info(&format!(
             "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} total bytes.",
             self.peer.pending()
@@ -360,10 +388,14 @@ impl Link for Client {
         self.log_debug("Client Ping Timer");
         if !std::mem::take(&mut self.published_since_idle) {
             self.matches.clear();
+            self.mapped = Vec::new();
         }
     }
 
     fn release(&mut self) -> bool {
+        if self.last_subscriptions.is_none() {
+            self.last_subscriptions = Some(self.sids.portraits(REMEMBERED_SUBSCRIPTIONS));
+        }
         self.release_subscriptions(RELEASE_STEP) == RELEASE_STEP
     }
 
@@ -372,7 +404,15 @@ impl Link for Client {
         self.context.broker.deregister(&self.peer);
         if self.connected {
             self.account.connections.subtract(1);
+            self.context
+                .broker
+                .notice(|| Event::Disconnected(Arc::clone(&self.peer), reason));
         }
+        self.context.broker.closed.add(ClosedConnection {
+            portrait: self.peer.portrait(),
+            reason,
+            subscriptions: self.last_subscriptions.take().unwrap_or_default(),
+        });
         self.log_debug(&format!("Client connection closed: {reason}"));
     }
 }

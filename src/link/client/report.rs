@@ -41,7 +41,7 @@ impl Client {
                 "maximum control line exceeded".to_owned(),
             ),
             ParseError::MaximumPayload(size) => {
-                let most = self.settings.limits.max_payload.unwrap_or_default();
+                let most = self.max_payload().unwrap_or_default();
                 let log = format!("maximum payload exceeded: {size} vs {most}");
                 (
                     Some(ProtocolError::MaximumPayload),

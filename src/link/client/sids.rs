@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::broker::closed::SubscriptionPortrait;
 use crate::broker::subscription::Subscription;
 
 /// Subscriptions by sid.
@@ -38,6 +39,12 @@ impl Sids {
         let (subscription, _) = entry.remove();
         self.shrink();
         Some(subscription)
+    }
+
+    /// The first `count` of them that have not ended, as monitoring shows them.
+    pub(super) fn portraits(&self, count: usize) -> Box<[SubscriptionPortrait]> {
+        let open = self.table.iter().filter(|found| !found.is_closed());
+        open.take(count).map(|found| (&**found).into()).collect()
     }
 
     pub(super) fn len(&self) -> usize {

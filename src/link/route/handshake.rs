@@ -46,6 +46,7 @@ impl Route {
             certificate: None,
             connection_type: ConnectionType::Standard,
             map_certificate: false,
+            unix_user: None,
         };
         let authenticator = &self.settings.authenticator;
         let decision = authenticator.authenticate(&credentials, &facts, turn.now);

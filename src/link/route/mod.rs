@@ -279,6 +279,8 @@ impl Route {
             gathered: !traces,
             trace: traces.then_some(self.settings.trace),
             now: turn.now,
+            from_elsewhere: true,
+            passage: None,
         };
         turn.deliveries.publish_routed(
             &entry.account,
@@ -323,7 +325,8 @@ impl Link for Route {
         turn.deliveries.end_run();
         // Whoever is slow here must not hold up what other servers send for everybody.
         drop(turn.deliveries.take_stall());
-        self.peer.count_received(received.messages, received.bytes);
+        self.peer
+            .count_received(received.messages, received.bytes, turn.now);
         let stats = &self.broker.stats;
         stats.received.add(received.messages, received.bytes);
         self.accounts.count_traffic(turn.deliveries.take_traffic());
@@ -337,7 +340,7 @@ impl Link for Route {
         }
     }
 
-    fn overflowed(&self, slow: &Peer) {
+    fn overflowed(&self, slow: &Arc<Peer>) {
         self.broker.stats.slow_consumers.add(1);
         tracing::info!(
             cid = slow.id(),

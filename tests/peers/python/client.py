@@ -5,6 +5,7 @@ The addresses of the servers and what they accept come from the environment.
 
 import asyncio
 import os
+import ssl
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ LAME_DUCK_URL = os.environ["LAME_DUCK_URL"]
 USER = os.environ["PEER_USER"]
 PASSWORD = os.environ["PEER_PASSWORD"]
 TOKEN = os.environ["PEER_TOKEN"]
+TLS_URL = os.environ["TLS_URL"]
+TLS_FIRST_URL = os.environ["TLS_FIRST_URL"]
 
 
 @asynccontextmanager
@@ -583,6 +586,53 @@ async def token():
 async def token_refused():
     await expect_refused(TOKEN_URL, token="wrong")
     await expect_refused(TOKEN_URL)
+
+
+def tls(with_certificate=True):
+    """What the client trusts, and its own certificate."""
+    context = ssl.create_default_context(cafile=os.environ["CA_FILE"])
+    if with_certificate:
+        context.load_cert_chain(os.environ["CERT_FILE"], os.environ["KEY_FILE"])
+    return context
+
+
+async def expect_echo(connection):
+    """More than one record goes there and comes back."""
+    subscription = await connection.subscribe("echo")
+    payload = bytes(range(256)) * 400
+    await connection.publish("echo", payload)
+    expect_equal((await receive(subscription)).data, payload, "payload")
+
+
+@check("tls-certificate")
+async def tls_certificate():
+    async with client(TLS_URL, tls=tls()) as connection:
+        expect_equal(connection._server_info.get("tls_verify"), True, "tls_verify")
+        await expect_echo(connection)
+
+
+@check("tls-first")
+async def tls_first():
+    options = {"tls": tls(False), "tls_handshake_first": True}
+    async with client(TLS_FIRST_URL, **options) as connection:
+        await expect_echo(connection)
+
+
+@check("tls-refused")
+async def tls_refused():
+    stranger = ssl.create_default_context()
+    for context in [tls(False), stranger]:
+        options = {"tls": context, "allow_reconnect": False, "error_cb": ignore}
+        try:
+            connection = await nats.connect(TLS_URL, **options)
+        except Exception:
+            continue
+        await connection.close()
+        raise AssertionError("the connection was accepted")
+
+
+async def ignore(_error):
+    """The error is expected."""
 
 
 @check("server-info")

@@ -200,6 +200,45 @@ pub async fn token_refused() -> Outcome {
     expect_refused("TOKEN_URL", ConnectOptions::new()).await
 }
 
+/// What the client trusts.
+fn trusting() -> ConnectOptions {
+    ConnectOptions::new()
+        .add_root_certificates(setting("CA_FILE").into())
+        .require_tls(true)
+}
+
+/// More than one record goes there and comes back.
+async fn expect_echo(client: &Client) -> Outcome {
+    let mut echo = client.subscribe("echo").await?;
+    let payload: Vec<u8> = (0..=u8::MAX).cycle().take(100_000).collect();
+    client.publish("echo", payload.clone().into()).await?;
+    let message = receive(&mut echo).await?;
+    expect(message.payload == payload, "the payload comes back")
+}
+
+pub async fn tls_certificate() -> Outcome {
+    let files = (setting("CERT_FILE").into(), setting("KEY_FILE").into());
+    let options = trusting().add_client_certificate(files.0, files.1);
+    let client = options.connect(setting("TLS_URL")).await?;
+    expect_echo(&client).await
+}
+
+pub async fn tls_first() -> Outcome {
+    let client = trusting()
+        .tls_first()
+        .connect(setting("TLS_FIRST_URL"))
+        .await?;
+    expect_echo(&client).await
+}
+
+pub async fn tls_refused() -> Outcome {
+    for options in [trusting(), ConnectOptions::new()] {
+        let accepted = options.connect(setting("TLS_URL")).await.is_ok();
+        expect(!accepted, "the connection is refused")?;
+    }
+    Ok(())
+}
+
 pub async fn server_info() -> Outcome {
     let (client, other) = (open().await?, open().await?);
     let info = client.server_info();

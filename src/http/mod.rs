@@ -1,0 +1,162 @@
+//! Monitoring over HTTP.
+
+mod access;
+mod pages;
+mod query;
+mod root;
+mod secure;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::monitor::Monitor;
+use pages::Answer;
+pub use secure::Secured;
+
+/// What is in force for the next handshake; nothing when TLS was taken away.
+pub type SecuredSource = Box<dyn Fn() -> Option<Secured> + Send + Sync>;
+
+/// Requests are served on at most this many connections at a time; others wait to be accepted.
+const MAX_CONNECTIONS: usize = 128;
+
+/// Time for a request's head to arrive, also for the next one on a connection that is kept open.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Pause after the system would not accept a connection (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listener for monitoring.
+#[derive(Debug)]
+pub struct HttpListener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl HttpListener {
+    /// Monitoring on a bound socket.
+    ///
+    /// # Errors
+    /// The system does not tell the socket's address.
+    pub fn new(socket: TcpListener) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `stopping` is cancelled: over TLS if `secured` is given.
+    pub async fn serve(
+        self,
+        monitor: Arc<Monitor>,
+        secured: Option<SecuredSource>,
+        stopping: CancellationToken,
+    ) {
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                () = stopping.cancelled() => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let (monitor, stopping) = (Arc::clone(&monitor), stopping.clone());
+            let secured = secured.as_ref().map(|source| source());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stopping.cancelled() => {}
+                    () = serve_stream(stream, secured, monitor) => {}
+                }
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Serves a connection, which begins with a handshake where there is TLS.
+async fn serve_stream(stream: TcpStream, secured: Option<Option<Secured>>, monitor: Arc<Monitor>) {
+    let Some(secured) = secured else {
+        return serve_connection(stream, monitor).await;
+    };
+    let Some(secured) = secured else { return };
+    let Secured {
+        config,
+        gate,
+        patience,
+    } = secured;
+    match gate.handshake(stream, config, patience).await {
+        Ok(established) => serve_connection(secure::Stream::from(established), monitor).await,
+        Err(error) => tracing::debug!("monitoring: {error}"),
+    }
+}
+
+async fn serve_connection<S>(stream: S, monitor: Arc<Monitor>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = respond(&monitor, &request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("monitoring: {error}");
+    }
+}
+
+fn respond<B>(monitor: &Monitor, request: &Request<B>) -> Answer {
+    let options = monitor.options();
+    let base = options.monitoring.base_path.as_deref().unwrap_or_default();
+    let base = base.trim_matches('/');
+    let path = request.uri().path();
+    let path = if base.is_empty() {
+        path
+    } else if let Some(rest) = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(base))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        rest
+    } else {
+        return pages::not_found();
+    };
+    if path.is_empty() && !base.is_empty() {
+        // Links of the page are relative to a folder.
+        return pages::moved(&format!("/{base}/"));
+    }
+    if !pages::PROBES.contains(&path) && !access::is_allowed(&options.monitoring, request.headers())
+    {
+        return access::challenge(StatusCode::UNAUTHORIZED);
+    }
+    let query = request.uri().query().unwrap_or_default();
+    pages::answer(monitor, path, query, request.headers())
+}

@@ -1,0 +1,94 @@
+//! The Unix socket for clients and its file.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::config::options::unix_socket::UnixSocket;
+
+/// A bound socket. Its file is removed when this is dropped, unless somebody has put another one there.
+#[derive(Debug)]
+pub(super) struct BoundSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// Listens. The socket gets its permissions and its owner under another name first, so that there is no moment in
+/// which it could be reached by somebody who may not.
+pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
+    let path = &options.path;
+    refuse_taken(path)?;
+    let hidden = hidden_name(path);
+    match fs::remove_file(&hidden) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&hidden)?;
+    let ready = (|| {
+        chown(&hidden, options.owner, options.group)?;
+        fs::set_permissions(&hidden, Permissions::from_mode(options.mode))?;
+        let file = fs::metadata(&hidden)?;
+        fs::rename(&hidden, path)?;
+        Ok(BoundSocket {
+            listener,
+            path: path.clone(),
+            identity: (file.dev(), file.ino()),
+        })
+    })();
+    if ready.is_err() {
+        let _ = fs::remove_file(&hidden);
+    }
+    ready
+}
+
+/// What a server left behind that died is replaced; a socket that somebody listens on is not, nor is any other file.
+fn refuse_taken(path: &Path) -> io::Result<()> {
+    let file = match fs::symlink_metadata(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !file.file_type().is_socket() {
+        let text = "a file that is no socket is in the way";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "somebody listens on it already",
+        )),
+    }
+}
+
+fn hidden_name(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    path.with_file_name(name)
+}
+
+impl BoundSocket {
+    /// The next client, and who it is as the system vouches for it.
+    pub(super) async fn accept(&self) -> io::Result<(UnixStream, UCred)> {
+        let (stream, _) = self.listener.accept().await?;
+        let peer = stream.peer_cred()?;
+        Ok((stream, peer))
+    }
+}
+
+impl Drop for BoundSocket {
+    fn drop(&mut self) {
+        let present = fs::symlink_metadata(&self.path);
+        if present.is_ok_and(|file| (file.dev(), file.ino()) == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -133,6 +133,9 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
         monitoring: server
             .monitoring_address()
             .map_or_else(Vec::new, monitoring),
+        cluster: server
+            .cluster()
+            .map_or_else(Vec::new, |cluster| listener_urls("nats", cluster.address())),
         ..Ports::default()
     };
     PortsFile::write(directory, &ports).map(Some)
@@ -275,6 +278,7 @@ impl Process {
             ("server_name", old.server_name != options.server_name),
             ("host", old.host != options.host),
             ("port", old.port != options.port),
+            ("cluster", old.cluster != options.cluster),
             ("listen", old.listens_on_tcp != options.listens_on_tcp),
             ("unix_socket", old.unix_socket != options.unix_socket),
             // Its users rule the server.

@@ -456,3 +456,26 @@ fn services_and_streams_are_shared_across_servers() {
         }
     }
 }
+
+#[test]
+fn a_cluster_block_that_asks_for_something_else_needs_a_restart() {
+    let seed = free_port();
+    let node = Node::start(Midge, "n0", &[seed], &Setup::default());
+    let reload = |top: &str, more: &str| {
+        let setup = Setup {
+            top: top.to_owned(),
+            ..cluster(more)
+        };
+        node.configure(&[seed], &setup);
+        node.signal(Signal::HUP);
+    };
+    reload("# the block moves down a line", "");
+    eventually("the same block elsewhere is no change", || {
+        node.log().contains("Reloaded server configuration")
+    });
+    reload("", "pool_size: 5");
+    eventually("a changed block is refused", || {
+        node.log()
+            .contains("config reload not supported for cluster")
+    });
+}

@@ -277,6 +277,12 @@ impl Process {
             ("port", old.port != options.port),
             ("listen", old.listens_on_tcp != options.listens_on_tcp),
             ("unix_socket", old.unix_socket != options.unix_socket),
+            // Its users rule the server.
+            (
+                "system_account",
+                (&old.system_account, old.no_system_account)
+                    != (&options.system_account, options.no_system_account),
+            ),
             (
                 "http_port",
                 old.monitoring.http_port != options.monitoring.http_port,

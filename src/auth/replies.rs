@@ -8,6 +8,9 @@ use super::permissions::ResponseRules;
 /// Reply subjects that one connection may have open; the oldest give way. nats-server has no such limit.
 const TRACKED_REPLIES_LIMIT: usize = 65_536;
 
+/// Bytes of reply subjects that one connection remembers at most; others choose how long they are.
+const TRACKED_BYTES_LIMIT: usize = 8 * 1024 * 1024;
+
 /// Remembers the reply subjects of messages that were delivered to one connection.
 ///
 /// Only subjects to which the user may not publish anyway are to be tracked.
@@ -17,6 +20,8 @@ pub struct ReplyTracker {
     open: HashMap<Box<[u8]>, Reply>,
     /// Subjects in the order in which they were tracked; may name some that are no longer open.
     order: VecDeque<(Instant, Box<[u8]>)>,
+    /// Bytes of the subjects in `order`, each of which may be in `open` as well.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -33,6 +38,7 @@ impl ReplyTracker {
             rules,
             open: HashMap::new(),
             order: VecDeque::new(),
+            bytes: 0,
         }
     }
 
@@ -44,6 +50,7 @@ impl ReplyTracker {
         if self.may_respond(reply, now) {
             return;
         }
+        self.bytes += 2 * reply.len();
         self.forget_old(now);
         self.open.insert(
             reply.into(),
@@ -88,7 +95,9 @@ impl ReplyTracker {
     fn forget_old(&mut self, now: Instant) {
         while let Some((since, subject)) = self.order.front() {
             let current = self.open.get(subject).filter(|reply| reply.since == *since);
-            let full = self.order.len() >= TRACKED_REPLIES_LIMIT;
+            let full =
+                self.order.len() >= TRACKED_REPLIES_LIMIT || self.bytes > TRACKED_BYTES_LIMIT;
+            let bytes = 2 * subject.len();
             if let Some(reply) = current {
                 let spent = self
                     .rules
@@ -100,6 +109,7 @@ impl ReplyTracker {
                 self.open.remove(subject);
             }
             self.order.pop_front();
+            self.bytes -= bytes;
         }
     }
 }
@@ -140,6 +150,19 @@ mod tests {
         let mut replies = tracker(None, None);
         replies.delivered(b"r", now);
         assert!((0..1000).all(|_| replies.may_respond(b"r", now + 1000 * SECOND)));
+    }
+
+    #[test]
+    fn long_subjects_are_remembered_within_a_limit_of_bytes() {
+        let now = start();
+        let mut replies = tracker(None, None);
+        let subject = |number: usize| format!("{number:04096}").into_bytes();
+        for number in 0..4000 {
+            replies.delivered(&subject(number), now);
+        }
+        assert_eq!(replies.len(), TRACKED_BYTES_LIMIT / 4096 / 2);
+        assert!(replies.may_respond(&subject(3999), now) && !replies.may_respond(&subject(0), now));
+        assert!(replies.bytes <= TRACKED_BYTES_LIMIT);
     }
 
     #[test]

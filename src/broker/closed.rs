@@ -11,6 +11,9 @@ use super::subscription::Subscription;
 /// Subscriptions that are remembered of one connection; it may have had more.
 pub const REMEMBERED_SUBSCRIPTIONS: usize = 64;
 
+/// Bytes of their words that are remembered of one connection: some thousand connections are.
+pub const REMEMBERED_BYTES: usize = 4096;
+
 /// Connections that are remembered unless told otherwise (nats-server's `max_closed_clients`).
 const REMEMBERED_CONNECTIONS: usize = 10_000;
 
@@ -51,7 +54,7 @@ pub struct ClosedConnection {
     pub portrait: Portrait,
     /// Why it ended.
     pub reason: CloseReason,
-    /// Its subscriptions, up to [`REMEMBERED_SUBSCRIPTIONS`] of them.
+    /// Its subscriptions, up to [`REMEMBERED_SUBSCRIPTIONS`] of them and [`REMEMBERED_BYTES`].
     pub subscriptions: Box<[SubscriptionPortrait]>,
 }
 

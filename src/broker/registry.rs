@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use super::account::{Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+use super::account::{
+    Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, Imports, SYSTEM_ACCOUNT,
+};
 use super::addresses::Addresses;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
@@ -129,6 +131,13 @@ impl Broker {
             prepared.push((account, AccountRules { limits, mappings }));
         }
         let imports = sharers.imports()?;
+        for account in self.accounts() {
+            // One that is configured no more keeps nothing that it had.
+            if !settings.iter().any(|one| one.name == account.name()) {
+                account.replace_rules(AccountRules::default());
+                account.replace_imports(Imports::default());
+            }
+        }
         for (account, rules) in prepared {
             account.replace_rules(rules);
         }
@@ -232,8 +241,12 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::imports::ResponseType;
     use super::super::peer::tests::peer;
+    use super::super::sharing::{ExportRules, ImportRules, Sharing};
+    use super::super::subscription::Subscription;
     use super::*;
+    use crate::proto::op::Subscribe;
 
     #[test]
     fn accounts_are_made_once() {
@@ -252,6 +265,53 @@ mod tests {
             &other.account("SYSTEM"),
             other.system_account()
         ));
+    }
+
+    #[test]
+    fn an_account_that_is_configured_no_more_takes_nothing_from_others() {
+        let broker = Broker::default();
+        let server = Arc::new(OwnServer {
+            name: String::new(),
+            cluster: String::new(),
+            peer: peer(0),
+        });
+        let export = ExportRules {
+            sharing: Sharing::Stream,
+            subject: ">".to_owned(),
+            accounts: None,
+            account_token_position: None,
+            response: ResponseType::Single,
+            threshold: std::time::Duration::ZERO,
+            latency: None,
+        };
+        let import = ImportRules {
+            sharing: Sharing::Stream,
+            account: "A".to_owned(),
+            subject: ">".to_owned(),
+            local: ">".to_owned(),
+            share: false,
+        };
+        let settings = |name: &str, exports, imports| AccountSettings {
+            name: name.to_owned(),
+            sharing: SharingRules { exports, imports },
+            ..AccountSettings::default()
+        };
+        let exporter = settings("A", vec![export], Vec::new());
+        let importer = settings("B", Vec::new(), vec![import]);
+        broker.configure(&[exporter, importer], &server).unwrap();
+        let words = Subscribe {
+            filter: b"secret",
+            queue: None,
+            sid: b"1",
+        };
+        let wish = Arc::new(Subscription::new(&words, peer(5), None).unwrap());
+        broker.account("B").subscribe(Arc::clone(&wish));
+        let interest = || broker.account("A").interest().len();
+        assert_eq!(interest(), 1);
+        let alone = settings("A", Vec::new(), Vec::new());
+        broker.configure(&[alone], &server).unwrap();
+        assert_eq!(interest(), 0);
+        assert!(broker.account("B").unsubscribe(&wish));
     }
 
     #[test]

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::monitor::Monitor;
@@ -34,6 +35,11 @@ const MAX_CONNECTIONS: usize = 128;
 
 /// Time for a request's head to arrive, also for the next one on a connection that is kept open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept open for further requests, and then for its last answer. Whoever does not take the
+/// answer keeps no other out.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(30);
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Longest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -122,14 +128,32 @@ where
         let answer = respond(&monitor, &request);
         async move { Ok::<_, Infallible>(answer) }
     });
-    let served = http1::Builder::new()
+    serve_requests(stream, service, LONGEST_CONNECTION, LAST_ANSWER).await;
+}
+
+/// Serves requests for so long, and finishes the last one within `last_answer`.
+async fn serve_requests<S, V>(stream: S, service: V, longest: Duration, last_answer: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    V: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+{
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!("monitoring: {error}");
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = match timeout(longest, connection.as_mut()).await {
+        Ok(served) => Ok(served),
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(last_answer, connection).await
+        }
+    };
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("monitoring: {error}"),
+        Err(_) => tracing::debug!("monitoring: an answer was not taken in time"),
     }
 }
 
@@ -159,4 +183,31 @@ fn respond<B>(monitor: &Monitor, request: &Request<B>) -> Answer {
     }
     let query = request.uri().query().unwrap_or_default();
     pages::answer(monitor, path, query, request.headers())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const PATIENCE: Duration = Duration::from_secs(3);
+
+    #[tokio::test]
+    async fn whoever_does_not_take_the_answer_is_cut_off() {
+        for reads in [false, true] {
+            let service = service_fn(|_: Request<Incoming>| async {
+                Ok::<_, Infallible>(pages::refusal(StatusCode::OK, vec![b'x'; 100_000]))
+            });
+            let (mut client, server) = duplex(1024);
+            let served = tokio::spawn(serve_requests(server, service, SHORT, SHORT));
+            let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            client.write_all(request).await.unwrap();
+            let mut taken = vec![0; 100];
+            while reads && client.read_exact(&mut taken).await.is_ok() {}
+            let end = timeout(PATIENCE, served).await;
+            assert!(end.is_ok(), "reads: {reads}");
+        }
+    }
 }

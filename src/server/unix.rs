@@ -6,9 +6,12 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 use std::path::{Path, PathBuf};
 
 use tokio::net::unix::UCred;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket as Socket, UnixStream};
 
 use crate::config::options::unix_socket::UnixSocket;
+
+/// Connections that the system completes before they are accepted; it may allow fewer.
+const BACKLOG: u32 = 4096;
 
 /// A bound socket. Its file is removed when this is dropped, unless somebody has put another one there.
 #[derive(Debug)]
@@ -19,8 +22,8 @@ pub(super) struct BoundSocket {
     identity: (u64, u64),
 }
 
-/// Listens. The socket gets its permissions and its owner under another name first, so that there is no moment in
-/// which it could be reached by somebody who may not.
+/// Listens. The socket gets its permissions and its owner under another name and before it listens, so that there is
+/// no moment in which it could be reached by somebody who may not, whatever the process's umask.
 pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
     let path = &options.path;
     refuse_taken(path)?;
@@ -29,22 +32,30 @@ pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(&hidden)?;
-    let ready = (|| {
+    let socket = Socket::new_stream()?;
+    socket.bind(&hidden)?;
+    let ready = (|| -> io::Result<(u64, u64)> {
         chown(&hidden, options.owner, options.group)?;
         fs::set_permissions(&hidden, Permissions::from_mode(options.mode))?;
         let file = fs::metadata(&hidden)?;
         fs::rename(&hidden, path)?;
-        Ok(BoundSocket {
-            listener,
-            path: path.clone(),
-            identity: (file.dev(), file.ino()),
-        })
+        Ok((file.dev(), file.ino()))
     })();
     if ready.is_err() {
         let _ = fs::remove_file(&hidden);
     }
-    ready
+    let identity = ready?;
+    match socket.listen(BACKLOG) {
+        Ok(listener) => Ok(BoundSocket {
+            listener,
+            path: path.clone(),
+            identity,
+        }),
+        Err(error) => {
+            let _ = fs::remove_file(path);
+            Err(error)
+        }
+    }
 }
 
 /// What a server left behind that died is replaced; a socket that somebody listens on is not, nor is any other file.

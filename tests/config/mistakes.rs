@@ -223,3 +223,26 @@ fn secrets_are_in_no_message_and_no_debug_text() {
         assert!(!said.contains(SECRET), "{text}\n{said}");
     }
 }
+
+#[test]
+fn times_that_no_clock_can_add_are_refused() {
+    for (option, place) in [
+        ("ping_interval: 9223372036854775807", "1:1"),
+        (
+            "authorization { user: a, password: b, timeout: 10000000000000000000.5 }",
+            "1:39",
+        ),
+        (
+            "authorization { user: a, password: b, timeout: 9223372036854775807 }",
+            "1:39",
+        ),
+    ] {
+        let said = mistakes(&[("long.conf", option)]);
+        let last = said.last().unwrap();
+        assert!(
+            last.starts_with(&format!("long.conf:{place}: ")),
+            "{said:?}"
+        );
+        assert!(last.ends_with("seconds is too long"), "{said:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use midge::cli;
 use midge::config::parse::{parse_text, parse_value};
-use midge::config::{fuzz, load_unsupported};
+use midge::config::{load_text, load_unsupported};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -98,20 +98,32 @@ fn broken_file() -> impl Strategy<Value = String> {
     vec(select(PIECES), 0..60).prop_map(|pieces| pieces.concat())
 }
 
+/// Does with a text all that is done to a configuration, right or wrong.
+fn survive(text: &str) {
+    for everything_supported in [false, true] {
+        if let Err(mistakes) = load_text(text, "file", everything_supported) {
+            assert!(!mistakes.is_empty());
+            mistakes
+                .iter()
+                .for_each(|mistake| drop(mistake.to_string()));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..400)) {
-        fuzz(&bytes);
+        survive(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
     fn any_text_is_survived(text in ".{0,200}") {
-        fuzz(text.as_bytes());
+        survive(&text);
     }
 
     #[test]
     fn broken_files_are_survived(text in broken_file()) {
-        fuzz(text.as_bytes());
+        survive(&text);
         drop(parse_value(&text, &environment));
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::client::{Client, MODERN, QUIET, now};
-use super::midge::Process;
+use super::client::{Client, MODERN, QUIET, eventually, now};
+use super::midge::{Embedded, Process};
 
 const LOGIN: &str = "authorization { user: alice, password: s3cret, timeout: 1 }";
 const GOOD: &str = r#"CONNECT {"verbose":false,"user":"alice","pass":"s3cret"}"#;
@@ -328,7 +328,7 @@ fn secrets_do_not_reach_the_log() {
     }
     let mut last = Client::introduced(server.address, GOOD);
     last.publish("the.end", b"");
-    super::client::eventually("the log of the last client", || {
+    eventually("the log of the last client", || {
         server.log().iter().any(|line| line.contains("the.end"))
     });
     let leak = server
@@ -425,7 +425,7 @@ accounts {
         r#"CONNECT {"verbose":false,"user":"c","pass":"hush-c"}"#,
     );
     last.publish("the.end", b"");
-    super::client::eventually("the log of the last client", || {
+    eventually("the log of the last client", || {
         server.log().iter().any(|line| line.contains("the.end"))
     });
     let leak = server.log().into_iter().find(|line| line.contains("hush"));
@@ -459,4 +459,66 @@ fn mistakes_in_a_configuration_show_no_secret() {
         assert!(!output.status.success(), "{wrong} is taken");
         assert!(!said.contains("hush"), "{wrong}: {said}");
     }
+}
+
+/// Questions to the server wait in a queue of some thousand places.
+#[test]
+fn questions_to_the_server_have_a_limit() {
+    let server = Process::start("max_payload: 1MB");
+    let subject = "$SYS.REQ.ACCOUNT.PING.CONNZ";
+    for (blanks, answered) in [(0, true), (4094, true), (4095, false), (1_000_000, false)] {
+        let mut client = Client::introduced(server.address, MODERN);
+        client.send("SUB answers 1\r\n");
+        let body = format!("{}{{}}", " ".repeat(blanks));
+        client.send(format!(
+            "PUB {subject} answers {}\r\n{body}\r\n",
+            body.len()
+        ));
+        let line = client.line();
+        let refused = line.starts_with("HMSG answers 1 ");
+        assert_eq!(refused, !answered, "{blanks}: {line}");
+    }
+}
+
+/// Some thousand connections that ended are remembered with what they wanted.
+#[test]
+fn what_a_connection_wanted_is_remembered_within_a_limit() {
+    let server = Embedded::start("");
+    let mut client = server.connect();
+    client.send(format!("{QUIET}\r\n"));
+    for number in 0..64 {
+        client.send(format!("SUB {number}.{} {number}\r\n", "x".repeat(4000)));
+    }
+    client.send("SUB short s\r\n");
+    client.ping();
+    drop(client);
+    eventually("the end of the connection", || {
+        !server.broker().closed.list().is_empty()
+    });
+    let closed = server.broker().closed.list();
+    let remembered = &closed[0].subscriptions;
+    let bytes: usize = remembered.iter().map(|one| one.filter.len()).sum();
+    assert!(bytes <= 4096 && !remembered.is_empty(), "{bytes} bytes");
+}
+
+/// Who may be nobody in particular depends on which account rules the server, and that one stays.
+#[test]
+fn another_system_account_needs_a_restart() {
+    let accounts =
+        "accounts { A { users: [{user: a, password: a}] }, B { users: [{user: b, password: b}] } }";
+    let server = Process::start(&format!("{accounts}\nsystem_account: A"));
+    let reloaded = format!("{accounts}\nsystem_account: B\nno_auth_user: a");
+    server.configure(&reloaded);
+    server.signal(rustix::process::Signal::HUP);
+    let refused = "config reload not supported for system_account";
+    eventually("the refusal", || {
+        server.log().iter().any(|line| line.contains(refused))
+    });
+    let mut nobody = server.connect();
+    nobody.send("PING\r\n");
+    let answer = String::from_utf8(nobody.rest().unwrap()).unwrap();
+    assert!(
+        answer.ends_with("-ERR 'Authorization Violation'\r\n"),
+        "{answer}"
+    );
 }

@@ -277,8 +277,33 @@ pub(crate) fn seconds(entry: &Entry, problems: &mut Problems) -> Option<Option<D
     told_duration(entry, read, problems).map(|read| Some(read).filter(|read| !read.is_zero()))
 }
 
-fn told_duration<T>(entry: &Entry, read: Result<T, String>, problems: &mut Problems) -> Option<T> {
-    match read {
+/// A length of time as options have it.
+trait Length: Sized {
+    /// Refuses what no clock can add: more than the signed 64-bit count of nanoseconds that texts may say.
+    fn checked(self) -> Result<Self, String>;
+}
+
+impl Length for Duration {
+    fn checked(self) -> Result<Self, String> {
+        match i64::try_from(self.as_nanos()) {
+            Ok(_) => Ok(self),
+            Err(_) => Err(format!("{} seconds is too long", self.as_secs())),
+        }
+    }
+}
+
+impl Length for i64 {
+    fn checked(self) -> Result<Self, String> {
+        Ok(self)
+    }
+}
+
+fn told_duration<T: Length>(
+    entry: &Entry,
+    read: Result<T, String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    match read.and_then(|value| value.checked()) {
         Ok(value) => Some(value),
         Err(message) => {
             let message = format!("error parsing {}: {message}", entry.key);

@@ -15,7 +15,9 @@ use std::time::Duration;
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
 use crate::broker::account::{Account, AccountLimits};
 use crate::broker::close::CloseReason;
-use crate::broker::closed::{ClosedConnection, REMEMBERED_SUBSCRIPTIONS, SubscriptionPortrait};
+use crate::broker::closed::{
+    ClosedConnection, REMEMBERED_BYTES, REMEMBERED_SUBSCRIPTIONS, SubscriptionPortrait,
+};
 use crate::broker::deliver::Matches;
 use crate::broker::events::Event;
 use crate::broker::peer::Peer;
@@ -404,7 +406,10 @@ impl Link for Client {
 
     fn release(&mut self) -> bool {
         if self.last_subscriptions.is_none() {
-            self.last_subscriptions = Some(self.sids.portraits(REMEMBERED_SUBSCRIPTIONS));
+            self.last_subscriptions = Some(
+                self.sids
+                    .portraits(REMEMBERED_SUBSCRIPTIONS, REMEMBERED_BYTES),
+            );
         }
         self.release_subscriptions(RELEASE_STEP) == RELEASE_STEP
     }

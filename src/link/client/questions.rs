@@ -18,6 +18,9 @@ const ABOUT_ACCOUNT: [&[u8]; 3] = [
     b"$SYS.REQ.SERVER.PING.CONNZ",
 ];
 
+/// Longest question in bytes; some thousand of them may wait for their answers.
+const MAX_QUESTION_BYTES: usize = 4096;
+
 impl Client {
     /// Hands a question on to whoever answers it; whether the message was one.
     pub(super) fn ask_server(&self, turn: &Turn<'_>, message: &Publish<'_>) -> bool {
@@ -32,13 +35,17 @@ impl Client {
         }
         let header = message.header.map_or(0, |header| header.bytes);
         let body = message.body.get(header..).unwrap_or_default();
+        let body = body.strip_suffix(b"\r\n").unwrap_or(body);
+        if body.len() > MAX_QUESTION_BYTES {
+            return false;
+        }
         broker.notice(|| {
             Event::Request(Request {
                 peer: Arc::clone(turn.peer),
                 account: Arc::clone(&self.account),
                 subject: message.subject.into(),
                 reply: reply.into(),
-                body: body.strip_suffix(b"\r\n").unwrap_or(body).into(),
+                body: body.into(),
             })
         });
         true

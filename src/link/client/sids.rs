@@ -41,10 +41,25 @@ impl Sids {
         Some(subscription)
     }
 
-    /// The first `count` of them that have not ended, as monitoring shows them.
-    pub(super) fn portraits(&self, count: usize) -> Box<[SubscriptionPortrait]> {
+    /// The first `count` of them that have not ended and whose words take `bytes` together at most, as monitoring
+    /// shows them.
+    pub(super) fn portraits(&self, count: usize, bytes: usize) -> Box<[SubscriptionPortrait]> {
+        let mut left = bytes;
+        let mut fits = |found: &&Arc<Subscription>| {
+            let words = [
+                found.filter(),
+                found.queue().unwrap_or_default(),
+                found.sid(),
+            ];
+            let rest = left.checked_sub(words.iter().map(|word| word.len()).sum());
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        };
         let open = self.table.iter().filter(|found| !found.is_closed());
-        open.take(count).map(|found| (&**found).into()).collect()
+        open.filter(|found| fits(found))
+            .take(count)
+            .map(|found| (&**found).into())
+            .collect()
     }
 
     pub(super) fn len(&self) -> usize {

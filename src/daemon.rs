@@ -133,6 +133,9 @@ fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, Str
         monitoring: server
             .monitoring_address()
             .map_or_else(Vec::new, monitoring),
+        cluster: server
+            .cluster()
+            .map_or_else(Vec::new, |cluster| listener_urls("nats", cluster.address())),
         ..Ports::default()
     };
     PortsFile::write(directory, &ports).map(Some)
@@ -271,10 +274,16 @@ impl Process {
     /// What cannot change while the server runs.
     fn refuse_fixed(&self, options: &Options) -> Result<(), String> {
         let old = &self.options;
+        let cluster_changed = match (&old.cluster, &options.cluster) {
+            (Some(old), Some(new)) => !old.asks_for_the_same_as(new),
+            (None, None) => false,
+            (Some(_), None) | (None, Some(_)) => true,
+        };
         let changed = [
             ("server_name", old.server_name != options.server_name),
             ("host", old.host != options.host),
             ("port", old.port != options.port),
+            ("cluster", cluster_changed),
             ("listen", old.listens_on_tcp != options.listens_on_tcp),
             ("unix_socket", old.unix_socket != options.unix_socket),
             // Its users rule the server.

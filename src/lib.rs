@@ -56,6 +56,7 @@
 pub mod auth;
 pub mod broker;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod conn;
 pub mod daemon;

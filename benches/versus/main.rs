@@ -12,6 +12,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod chart;
+mod cluster;
 mod documents;
 mod flow;
 mod frames;

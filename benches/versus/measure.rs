@@ -23,6 +23,8 @@ pub(crate) enum Measure {
     PeakMemory,
     /// Time until every subscription is confirmed.
     InsertTime,
+    /// Time from the start of a server until it knows what clients of another one want.
+    ExchangeTime,
     /// Processor seconds of the server for one subscription.
     InsertProcessor,
     /// Growth of resident memory divided by the number of subscriptions or connections.
@@ -79,7 +81,7 @@ pub(crate) struct Sample {
 
 impl Measure {
     /// Every measure, in the order of the report.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Throughput,
         Self::ProcessorPerMessage,
         Self::LatencyMedian,
@@ -92,6 +94,7 @@ impl Measure {
         Self::RateKept,
         Self::ChurnRate,
         Self::InsertTime,
+        Self::ExchangeTime,
         Self::InsertProcessor,
         Self::ConnectRate,
         Self::ConnectTime,
@@ -127,6 +130,7 @@ impl Measure {
             Self::LatencyGrowth => "latency_growth_p99",
             Self::PeakMemory => "peak_memory",
             Self::InsertTime => "insert_time",
+            Self::ExchangeTime => "exchange_time",
             Self::InsertProcessor => "insert_cpu_each",
             Self::MemoryEach => "rss_each",
             Self::ProportionalEach => "pss_each",
@@ -157,6 +161,7 @@ impl Measure {
             Self::LatencyGrowth => "p99 against undisturbed",
             Self::PeakMemory => "peak memory",
             Self::InsertTime => "time to subscribe",
+            Self::ExchangeTime => "time until known",
             Self::InsertProcessor => "server CPU per subscription",
             Self::MemoryEach => "memory each (RSS)",
             Self::ProportionalEach => "memory each (PSS)",
@@ -188,6 +193,7 @@ impl Measure {
             | Self::Undisturbed99
             | Self::ConnectTime
             | Self::InsertTime
+            | Self::ExchangeTime
             | Self::InsertProcessor
             | Self::ConnectProcessor
             | Self::StartTime => Unit::Seconds,

@@ -24,6 +24,10 @@ pub(crate) struct Server {
     child: Child,
     port: u16,
     log: NamedTempFile,
+    /// Keeps the configuration file for as long as the process may read it.
+    _configuration: Option<NamedTempFile>,
+    /// The server that this one is linked with; both count as one.
+    other: Option<Box<Self>>,
 }
 
 /// Memory of a process, in bytes.
@@ -55,17 +59,23 @@ impl Server {
         Ok(Self::start_timed(binary)?.0)
     }
 
-    /// As [`Server::start`], with the settings of a configuration file besides.
-    pub(crate) fn start_configured(binary: &Path, configuration: &Path) -> Outcome<Self> {
-        Ok(Self::try_start(binary, Some(configuration))?.0)
+    /// The same with a configuration file of this text.
+    pub(crate) fn start_with(binary: &Path, configuration: &str) -> Outcome<Self> {
+        Ok(Self::start_configured(binary, Some(configuration))?.0)
+    }
+
+    /// Both servers as one: clients publish at this one and receive at `other`.
+    pub(crate) fn joined_by(mut self, other: Self) -> Self {
+        self.other = Some(Box::new(other));
+        self
     }
 
     /// As [`Server::start`], with the time from before the process exists to the first byte of INFO.
     pub(crate) fn start_timed(binary: &Path) -> Outcome<(Self, Duration)> {
-        Self::try_start(binary, None)
+        Self::start_configured(binary, None)
     }
 
-    fn try_start(binary: &Path, configuration: Option<&Path>) -> Outcome<(Self, Duration)> {
+    fn start_configured(binary: &Path, configuration: Option<&str>) -> Outcome<(Self, Duration)> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -78,14 +88,18 @@ impl Server {
         }
     }
 
-    fn launch(binary: &Path, configuration: Option<&Path>) -> Outcome<(Instant, Self)> {
+    fn launch(binary: &Path, configuration: Option<&str>) -> Outcome<(Instant, Self)> {
         let port = free_port()?;
         let log = NamedTempFile::new()?;
         let mut command = Command::new(binary);
         command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
-        if let Some(path) = configuration {
-            command.arg("-c").arg(path);
-        }
+        let file = configuration.map(|text| {
+            let file = NamedTempFile::new()?;
+            fs::write(file.path(), text)?;
+            command.arg("-c").arg(file.path());
+            Outcome::Ok(file)
+        });
+        let file = file.transpose()?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -94,7 +108,14 @@ impl Server {
         let child = command
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
-        Ok((began, Self { child, port, log }))
+        let server = Self {
+            child,
+            port,
+            log,
+            _configuration: file,
+            other: None,
+        };
+        Ok((began, server))
     }
 
     /// Connects in a tight loop, since the first moment the port answers is what is measured.
@@ -122,6 +143,11 @@ impl Server {
         self.port
     }
 
+    /// The port at which messages are received: that of the other server, if there is one.
+    pub(crate) fn receiving_port(&self) -> u16 {
+        self.other.as_ref().map_or(self.port, |other| other.port)
+    }
+
     /// Its processor time so far.
     pub(crate) fn processor_clock(&self) -> Outcome<ProcessorClock> {
         let root = format!("/proc/{}", self.child.id());
@@ -137,7 +163,13 @@ impl Server {
             .into_iter()
             .sum();
         let process = TICK.mul_f64(ticks);
-        Ok(ProcessorClock { threads, process })
+        let mut clock = ProcessorClock { threads, process };
+        if let Some(other) = &self.other {
+            let other = other.processor_clock()?;
+            clock.threads += other.threads;
+            clock.process += other.process;
+        }
+        Ok(clock)
     }
 
     /// Processor seconds used since `earlier`.
@@ -155,11 +187,18 @@ impl Server {
         let root = format!("/proc/{}", self.child.id());
         let status = fs::read_to_string(format!("{root}/status"))?;
         let rollup = fs::read_to_string(format!("{root}/smaps_rollup"))?;
-        Ok(Memory {
+        let mut memory = Memory {
             resident: kibibytes(&status, "VmRSS:")?,
             proportional: kibibytes(&rollup, "Pss:")?,
             peak: kibibytes(&status, "VmHWM:")?,
-        })
+        };
+        if let Some(other) = &self.other {
+            let other = other.memory()?;
+            memory.resident += other.resident;
+            memory.proportional += other.proportional;
+            memory.peak += other.peak;
+        }
+        Ok(memory)
     }
 
     /// Its memory once it stays within 1 % for a while, so that a collector or an allocator at work
@@ -200,7 +239,7 @@ pub(crate) fn address(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn free_port() -> Outcome<u16> {
+pub(crate) fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind(address(0))?.local_addr()?.port())
 }
 

@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::cluster;
 use crate::measure::{Measure, Sample};
 use crate::process::Server;
-use crate::scenarios::Trial;
+use crate::scenarios::{Link, Trial};
 use crate::wire::Connection;
 
 const SERVICE: &str = "bench.service";
@@ -21,9 +22,21 @@ const RECORD_LIMIT: usize = 2_000_000;
 
 /// Keeps `in_flight` requests under way and records each round trip.
 pub(crate) fn run(trial: &Trial<'_>, in_flight: usize) -> Outcome<Vec<Sample>> {
-    let server = Server::start(trial.binary)?;
-    with_pair(&server, in_flight, |requester| {
-        measure(&server, requester, trial)
+    run_at(&Server::start(trial.binary)?, trial, in_flight)
+}
+
+/// The same with the responder at another server.
+pub(crate) fn run_between(trial: &Trial<'_>, in_flight: usize) -> Outcome<Vec<Sample>> {
+    run_at(
+        &cluster::start(trial.binary, Link::Plain)?,
+        trial,
+        in_flight,
+    )
+}
+
+fn run_at(server: &Server, trial: &Trial<'_>, in_flight: usize) -> Outcome<Vec<Sample>> {
+    with_pair(server, in_flight, |requester| {
+        measure(server, requester, trial)
     })
 }
 
@@ -34,13 +47,18 @@ pub(crate) fn with_pair<T>(
     in_flight: usize,
     work: impl FnOnce(&mut Requester) -> Outcome<T>,
 ) -> Outcome<T> {
-    let mut responder = Connection::open(server.port())?;
+    let mut responder = Connection::open(server.receiving_port())?;
     responder.round_trip(format!("SUB {SERVICE} 1\r\n").as_bytes())?;
     let responder = responder.into_stream();
     responder.set_read_timeout(None)?;
     let closing = responder.try_clone()?;
     let mut requester = Connection::open(server.port())?;
     requester.round_trip(format!("SUB {INBOX}.* 1\r\n").as_bytes())?;
+    if server.receiving_port() != server.port() {
+        cluster::await_interest(server)?;
+        // Replies find their way back as soon as requests find theirs: the requester's interest is told
+        // before the first of them.
+    }
     let mut requester = Requester::new(requester.into_stream(), in_flight);
     thread::scope(|scope| {
         let answering = scope.spawn(move || answer(responder));

@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::limits::{Bound, Target};
 use crate::measure::{Measure, Sample};
 use crate::throughput::Shape;
-use crate::{idle, loopback, requests, startup, subscriptions, throughput, tls_storm};
+use crate::{cluster, idle, loopback, requests, startup, subscriptions, throughput, tls_storm};
 
 /// How big and how long everything is.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,12 @@ pub(crate) enum Work {
     Flow(Shape),
     /// Requests, with so many under way.
     Requests(usize),
+    /// Messages published at one server and received at another.
+    Between(Shape, Link),
+    /// Requests from a client of one server to one of another.
+    RequestsBetween(usize),
+    /// A server joins one whose clients want so many subjects.
+    Exchange(usize),
     /// So many subscriptions.
     Subscriptions(usize),
     /// Many publishers over many subjects to one wildcard subscriber.
@@ -79,6 +85,15 @@ pub(crate) enum Work {
     Startup,
     /// No server: messages of a payload size through a bare socket pair.
     Loopback(usize),
+}
+
+/// How two servers are linked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Link {
+    /// Without compression.
+    Plain,
+    /// With S2, fast.
+    Compressed,
 }
 
 /// A scenario.
@@ -104,6 +119,9 @@ impl Scenario {
         match self.work {
             Work::Flow(shape) => throughput::run(trial, shape),
             Work::Requests(in_flight) => requests::run(trial, in_flight),
+            Work::Between(shape, link) => throughput::run_between(trial, shape, link),
+            Work::RequestsBetween(in_flight) => requests::run_between(trial, in_flight),
+            Work::Exchange(count) => cluster::exchange(trial, count / sizes.divisor),
             Work::Subscriptions(count) => subscriptions::run(trial, count / sizes.divisor),
             Work::ManySubjects => throughput::run_many_subjects(trial),
             Work::Churn => throughput::run_churn(trial),
@@ -129,6 +147,17 @@ const fn flow(groups: usize, receivers: usize, payload: usize) -> Work {
         payload,
         headers: false,
     })
+}
+
+const fn between(groups: usize, receivers: usize, payload: usize, link: Link) -> Work {
+    let shape = Shape {
+        groups,
+        receivers,
+        queue: false,
+        payload,
+        headers: false,
+    };
+    Work::Between(shape, link)
 }
 
 const fn ratio_at_least(measure: Measure, limit: f64) -> Target {
@@ -344,6 +373,42 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             at_most(Measure::LatencyGrowth, 5.0),
             at_most(Measure::FailedConnects, 0.0),
         ],
+    },
+    Scenario {
+        name: "cluster-one-to-one-16",
+        title: "two nodes: 1 → 1, 16 B",
+        work: between(1, 1, 16, Link::Plain),
+        targets: rate_and_cost!(3.5, 0.3),
+    },
+    Scenario {
+        name: "cluster-pairs-4-16",
+        title: "two nodes: 4 → 4 pairs, 16 B",
+        work: between(4, 1, 16, Link::Plain),
+        targets: &[ratio_at_least(Measure::Throughput, 4.0)],
+    },
+    Scenario {
+        name: "cluster-one-to-one-1k",
+        title: "two nodes: 1 → 1, 1 KiB",
+        work: between(1, 1, 1024, Link::Plain),
+        targets: &[],
+    },
+    Scenario {
+        name: "cluster-compressed-1k",
+        title: "two nodes, compressed: 1 → 1, 1 KiB",
+        work: between(1, 1, 1024, Link::Compressed),
+        targets: &[],
+    },
+    Scenario {
+        name: "cluster-request-1",
+        title: "two nodes: request/reply, 1 in flight",
+        work: Work::RequestsBetween(1),
+        targets: &[ratio_at_most(Measure::LatencyMedian, 0.7)],
+    },
+    Scenario {
+        name: "cluster-exchange-200k",
+        title: "a node joins one with 200,000 interests",
+        work: Work::Exchange(200_000),
+        targets: &[ratio_at_most(Measure::ExchangeTime, 0.5)],
     },
     Scenario {
         name: "startup",

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::cluster;
 use crate::flow::Flow;
 use crate::frames::{
     Frames, message, message_with_headers, payload, publish, publish_with_headers, shuffled,
@@ -15,7 +16,7 @@ use crate::measure::{Measure, Sample};
 use crate::process::Server;
 use crate::publish::{Publisher, Sink, Spread};
 use crate::receive::{Expectation, Receiver};
-use crate::scenarios::Trial;
+use crate::scenarios::{Link, Trial};
 use crate::wire::Connection;
 
 const SUBJECT: &str = "bench.subject";
@@ -37,13 +38,24 @@ pub(crate) struct Shape {
 
 /// Runs a shape: warm-up, then the measured time.
 pub(crate) fn run(trial: &Trial<'_>, shape: Shape) -> Outcome<Vec<Sample>> {
-    let server = Server::start(trial.binary)?;
+    run_at(&Server::start(trial.binary)?, trial, shape)
+}
+
+/// Runs a shape between two linked servers.
+pub(crate) fn run_between(trial: &Trial<'_>, shape: Shape, link: Link) -> Outcome<Vec<Sample>> {
+    run_at(&cluster::start(trial.binary, link)?, trial, shape)
+}
+
+fn run_at(server: &Server, trial: &Trial<'_>, shape: Shape) -> Outcome<Vec<Sample>> {
     let mut flow = Flow::new();
     for group in 0..shape.groups {
-        add_group(&mut flow, &server, shape, &format!("{SUBJECT}{group}"))?;
+        add_group(&mut flow, server, shape, &format!("{SUBJECT}{group}"))?;
     }
-    flow.run(&server, trial.sizes.warm_up)?;
-    measured(&mut flow, &server, trial.sizes.duration)
+    if server.receiving_port() != server.port() {
+        cluster::await_interest(server)?;
+    }
+    flow.run(server, trial.sizes.warm_up)?;
+    measured(&mut flow, server, trial.sizes.duration)
 }
 
 fn measured(flow: &mut Flow, server: &Server, duration: Duration) -> Outcome<Vec<Sample>> {
@@ -96,7 +108,7 @@ fn subscribe(
     subscription: &str,
     expectation: &Expectation,
 ) -> Outcome<Receiver> {
-    let mut connection = Connection::open(server.port())?;
+    let mut connection = Connection::open(server.receiving_port())?;
     connection.round_trip(subscription.as_bytes())?;
     Receiver::start(connection.into_stream(), expectation, flow.epoch())
 }

@@ -38,7 +38,7 @@ const NAME: &str = "localhost";
 pub(crate) fn run(trial: &Trial<'_>, count: usize) -> Outcome<Vec<Sample>> {
     allow_descriptors(count as u64 + SPARE_DESCRIPTORS)?;
     let site = Site::new()?;
-    let server = Server::start_configured(trial.binary, &site.configuration)?;
+    let server = Server::start_with(trial.binary, &fs::read_to_string(&site.configuration)?)?;
     with_pair(&server, 1, |requester| {
         requester.run(trial.sizes.warm_up)?;
         let quiet = Requests::during(|| requester.run(trial.sizes.duration))?;

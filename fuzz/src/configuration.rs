@@ -90,7 +90,11 @@ fn put_in_force(mut options: Options) {
     };
     let own = OwnServer {
         name: String::new(),
-        cluster: server.cluster.clone(),
+        cluster: server
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.name.clone())
+            .unwrap_or_default(),
         peer: Arc::new(Peer::new(facts, Box::new(NoWire), 0)),
     };
     // A broker that refuses them says why; the server does not start then.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
+use super::announce::Announcements;
 use super::imports::StreamImport;
 use super::mappings::Mappings;
 use super::peer::Peer;
@@ -62,6 +63,8 @@ pub struct Account {
     hasher: RandomState,
     generations: Generations,
     interest: RwLock<Interest<Arc<Subscription>>>,
+    /// What other servers are told, in a cluster.
+    announcements: Option<Announcements>,
     rules: RwLock<Arc<AccountRules>>,
     /// Whether the rules map subjects; looked at for each message.
     maps: AtomicBool,
@@ -87,6 +90,7 @@ impl Account {
         let hasher = RandomState::default();
         Self {
             name: name.into(),
+            announcements: None,
             generations: Generations::new(hasher.clone()),
             interest: RwLock::new(Interest::new(hasher.clone())),
             rules: RwLock::default(),
@@ -101,6 +105,20 @@ impl Account {
             sent: Traffic::default(),
             slow_consumers: Counter::default(),
         }
+    }
+
+    /// The same for a server that tells others what the account's clients want.
+    #[must_use]
+    pub fn new_announced(name: impl Into<String>) -> Self {
+        let mut account = Self::new(name);
+        account.announcements = Some(Announcements::new(&account.name));
+        account
+    }
+
+    /// What other servers are told, in a cluster.
+    #[must_use]
+    pub fn announcements(&self) -> Option<&Announcements> {
+        self.announcements.as_ref()
     }
 
     /// Its name.
@@ -155,6 +173,9 @@ impl Account {
     }
 
     fn insert(&self, subscription: Arc<Subscription>) {
+        if let Some(announcements) = self.announcements_of(&subscription) {
+            announcements.added(subscription.filter(), subscription.queue());
+        }
         let mut interest = self
             .interest
             .write()
@@ -180,7 +201,20 @@ impl Account {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         self.generations.advance(subscription.filter());
-        interest.remove(subscription)
+        let removed = interest.remove(subscription);
+        drop(interest);
+        if removed && let Some(announcements) = self.announcements_of(subscription) {
+            announcements.removed(subscription.filter(), subscription.queue());
+        }
+        removed
+    }
+
+    /// Who must hear of a subscription. Nobody of another server's, which tells everybody itself, nor of an
+    /// imported service: a request is passed on where it is made.
+    fn announcements_of(&self, subscription: &Subscription) -> Option<&Announcements> {
+        self.announcements
+            .as_ref()
+            .filter(|_| subscription.is_of_interest_elsewhere())
     }
 
     fn shadows(&self) -> MutexGuard<'_, Shadows> {

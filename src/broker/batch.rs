@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::routed::routed_prefix;
 use crate::outbound::{SEGMENT_BYTES, recycle, take_segment};
 use crate::proto::encode;
 use crate::proto::op::Publish;
@@ -122,10 +123,38 @@ impl Batch {
         self.prefix_of = None;
     }
 
+    /// Whether a segment can hold `message` as well, with `word` in front of or behind its subject.
+    pub(super) fn has_room(&self, message: &Publish<'_>, word: &[u8]) -> bool {
+        let length = encode::message_length(message, word);
+        self.bytes.is_empty() || self.bytes.len() + length <= SEGMENT_BYTES
+    }
+
     /// Adds `message` for `sid`; false when a segment cannot hold it as well. Within a batch, equal
     /// numbers `subject` mean equal subjects.
     pub(super) fn push(&mut self, message: &Publish<'_>, sid: &[u8], subject: u32) -> bool {
-        let length = encode::message_length(message, sid);
+        self.push_with(message, sid, subject, encode::message_prefix)
+    }
+
+    /// The same for other servers: `account` is the name that is to stand in front of subjects, and the
+    /// blank behind it.
+    pub(super) fn push_routed(
+        &mut self,
+        message: &Publish<'_>,
+        account: &[u8],
+        subject: u32,
+    ) -> bool {
+        self.push_with(message, account, subject, routed_prefix)
+    }
+
+    /// Adds `message`, of which `begin` makes the beginning with the word `word` in it.
+    fn push_with(
+        &mut self,
+        message: &Publish<'_>,
+        word: &[u8],
+        subject: u32,
+        begin: impl FnOnce(&mut Vec<u8>, &Publish<'_>, &[u8]),
+    ) -> bool {
+        let length = encode::message_length(message, word);
         if self.bytes.is_empty() {
             self.bytes = take_segment(length.max(self.length_before));
         } else if self.bytes.len() + length > SEGMENT_BYTES {
@@ -139,14 +168,14 @@ impl Batch {
         if self.prefix_of == Some(prefix) {
             self.bytes.extend_from_within(self.prefix.clone());
         } else {
-            encode::message_prefix(&mut self.bytes, message, sid);
+            begin(&mut self.bytes, message, word);
             self.prefix_of = Some(prefix);
         }
         let prefix_end = self.bytes.len();
         self.prefix = start..prefix_end;
         encode::message_rest(&mut self.bytes, message);
         self.marks.push(Mark {
-            sid: prefix_end - 1 - sid.len(),
+            sid: prefix_end - 1 - word.len(),
             end: self.bytes.len(),
             size: message.size.bytes,
         });

@@ -26,6 +26,13 @@ pub enum CloseReason {
     AuthenticationExpired,
     NoRespondersRequiresHeaders,
     Kicked,
+    DuplicateRoute,
+    DuplicateServerName,
+    ClusterNameConflict,
+    WrongPort,
+    WrongGateway,
+    MissingAccount,
+    CompressionError,
 }
 
 impl CloseReason {
@@ -53,6 +60,13 @@ impl CloseReason {
             Self::AuthenticationExpired => "Authentication Expired",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::Kicked => "Kicked",
+            Self::DuplicateRoute => "Duplicate Route",
+            Self::DuplicateServerName => "Duplicate Server Name",
+            Self::ClusterNameConflict => "Cluster Name Conflict",
+            Self::WrongPort => "Incorrect Port",
+            Self::WrongGateway => "Wrong Gateway",
+            Self::MissingAccount => "Missing Account",
+            Self::CompressionError => "Compression Error",
         }
     }
 
@@ -65,7 +79,8 @@ impl CloseReason {
             | Self::SlowConsumerWriteDeadline
             | Self::WriteError
             | Self::ReadError
-            | Self::TlsHandshakeError => false,
+            | Self::TlsHandshakeError
+            | Self::CompressionError => false,
             Self::ClientClosed
             | Self::AuthenticationTimeout
             | Self::AuthenticationViolation
@@ -80,7 +95,13 @@ impl CloseReason {
             | Self::ServerShutdown
             | Self::AuthenticationExpired
             | Self::NoRespondersRequiresHeaders
-            | Self::Kicked => true,
+            | Self::Kicked
+            | Self::DuplicateRoute
+            | Self::DuplicateServerName
+            | Self::ClusterNameConflict
+            | Self::WrongPort
+            | Self::WrongGateway
+            | Self::MissingAccount => true,
         }
     }
 }

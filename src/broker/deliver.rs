@@ -11,6 +11,7 @@ use super::batch::Frames;
 use super::forward::Passage;
 use super::imports::Imported;
 use super::peer::{Delivery, Parcel, Peer};
+use super::routed::RouteTargets;
 use super::run::Run;
 use super::spread::{Refused, Spread};
 use super::subscription::{Handling, Subscription};
@@ -25,7 +26,7 @@ use crate::routing::interest::{Found, Interest};
 /// The matches that a connection's recent publications had.
 pub type Matches = MatchCache<Arc<Subscription>>;
 
-type Member = Arc<Subscription>;
+pub(super) type Member = Arc<Subscription>;
 
 /// What one turn has touched: shared by all connections of a worker thread, one turn at a time.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Deliveries {
     /// A subject that nobody wanted a moment ago; empty for none.
     unwanted: Vec<u8>,
     drop_when_gated: bool,
+    /// Other servers that the message at hand goes to.
+    pub(super) route_targets: RouteTargets,
     frame: MessageFrame,
     plain_frame: MessageFrame,
     random: u64,
@@ -175,14 +178,14 @@ fn next_random(random: &mut u64) -> u64 {
 
 /// What is the same for every receiver of one publication.
 #[derive(Debug)]
-struct Shipment<'a> {
-    publication: &'a Publication<'a>,
-    shared: Option<Bytes>,
+pub(super) struct Shipment<'a> {
+    pub(super) publication: &'a Publication<'a>,
+    pub(super) shared: Option<Bytes>,
     shared_plain: Option<Bytes>,
     /// Length of the header block, which some receivers do not get.
-    header: usize,
+    pub(super) header: usize,
     plain_ready: bool,
-    delivered: usize,
+    pub(super) delivered: usize,
 }
 
 impl Deliveries {
@@ -203,6 +206,7 @@ impl Deliveries {
             run_account: None,
             unwanted: Vec::new(),
             drop_when_gated: false,
+            route_targets: RouteTargets::default(),
             frame: MessageFrame::default(),
             plain_frame: MessageFrame::default(),
             random: seed | 1,
@@ -241,14 +245,14 @@ impl Deliveries {
         };
         let gathered = match matches.groups() {
             [] => self.gather(account, matches.plain(), publication),
-            [group] if matches.plain().is_empty() => {
+            [group] if matches.plain().is_empty() && group.remotes == 0 => {
                 self.gather_for_one_of(account, &group.members, publication)
             }
             [_, ..] => false,
         };
         if !gathered {
             self.end_run();
-            self.ship_to_set(matches, publication);
+            self.ship_to_set(account, matches, publication);
             self.finish(account, publication);
         }
     }
@@ -258,6 +262,15 @@ impl Deliveries {
     #[inline]
     pub fn repeat(&mut self, message: &Publish<'_>) -> bool {
         message.reply.is_none() && Run::gathers(message) && self.push_same_subject(message)
+    }
+
+    /// The same for a message that came from another server, whose messages are of many accounts.
+    pub(super) fn repeat_in(&mut self, account: &Arc<Account>, message: &Publish<'_>) -> bool {
+        let of_account = |run: &Arc<Account>| Arc::ptr_eq(run, account);
+        self.run_account.as_ref().is_some_and(of_account)
+            && Run::gathers(message)
+            && !self.run.is_empty()
+            && self.run.push_same_subject(message)
     }
 
     #[inline]
@@ -282,7 +295,7 @@ impl Deliveries {
     }
 
     /// Adds a publication to the run, or begins one with it, if `targets` can be served that way.
-    fn gather(
+    pub(super) fn gather(
         &mut self,
         account: &Arc<Account>,
         targets: &[Member],
@@ -293,7 +306,9 @@ impl Deliveries {
             return true;
         }
         self.end_run();
-        let started = self.run.start(message, targets, publication.from);
+        let started = self
+            .run
+            .start(message, targets, publication.from, account.name());
         self.note_start(started, account, publication)
     }
 
@@ -413,7 +428,7 @@ impl Deliveries {
             }
             cache
                 .get(hash)
-                .map_or(0, |matches| self.ship_to_set(matches, publication))
+                .map_or(0, |matches| self.ship_to_set(account, matches, publication))
         } else {
             self.match_and_ship(account, hash, publication)
         };
@@ -432,7 +447,11 @@ impl Deliveries {
     }
 
     /// Does what a delivery that is not gathered leaves to do; to how many it was delivered by that.
-    fn finish(&mut self, account: &Arc<Account>, publication: &Publication<'_>) -> usize {
+    pub(super) fn finish(
+        &mut self,
+        account: &Arc<Account>,
+        publication: &Publication<'_>,
+    ) -> usize {
         self.settle(account);
         if self.passing.is_empty() {
             return 0;
@@ -442,7 +461,7 @@ impl Deliveries {
     }
 
     /// Does what could not be done while locks were held.
-    fn settle(&mut self, account: &Account) {
+    pub(super) fn settle(&mut self, account: &Account) {
         if !self.eager.is_empty() {
             for peer in self.eager.drain(..) {
                 peer.flush();
@@ -470,17 +489,20 @@ impl Deliveries {
         let interest = account.interest();
         let mut shipment = None;
         let mut groups: Vec<&[Member]> = Vec::new();
+        let mut weighted = false;
         interest.visit(publication.message.subject, hash, |found| {
             let shipment = shipment.get_or_insert_with(|| self.start(publication));
             match found {
-                Found::One(one) if one.queue().is_some() => groups.push(std::slice::from_ref(one)),
-                Found::One(one) => {
-                    self.ship(one, shipment);
+                Found::One(one) if one.queue().is_some() => {
+                    weighted |= one.is_remote();
+                    groups.push(std::slice::from_ref(one));
                 }
+                Found::One(one) => self.ship_plain(one, shipment),
                 Found::Set(set) => {
                     for subscription in set.plain() {
-                        self.ship(subscription, shipment);
+                        self.ship_plain(subscription, shipment);
                     }
+                    weighted |= set.groups().iter().any(|group| group.remotes > 0);
                     groups.extend(set.groups().iter().map(|group| &*group.members));
                 }
             }
@@ -498,16 +520,18 @@ impl Deliveries {
                     .filter(|other| same(other))
                     .for_each(|other| all.extend_from_slice(other));
                 groups.retain(|other| !same(other));
-                self.ship_to_one_of(&all, &mut shipment);
+                self.ship_to_group(&all, weighted, &mut shipment);
             } else {
-                self.ship_to_one_of(members, &mut shipment);
+                self.ship_to_group(members, weighted, &mut shipment);
             }
         }
+        self.ship_to_routes(account, &mut shipment);
         shipment.delivered
     }
 
     fn ship_to_set(
         &mut self,
+        account: &Account,
         matches: &SubscriberSet<Member>,
         publication: &Publication<'_>,
     ) -> usize {
@@ -516,15 +540,37 @@ impl Deliveries {
         }
         let mut shipment = self.start(publication);
         for subscription in matches.plain() {
-            self.ship(subscription, &mut shipment);
+            self.ship_plain(subscription, &mut shipment);
         }
         for group in matches.groups() {
-            self.ship_to_one_of(&group.members, &mut shipment);
+            self.ship_to_group(&group.members, group.remotes > 0, &mut shipment);
         }
+        self.ship_to_routes(account, &mut shipment);
         shipment.delivered
     }
 
-    fn start<'a>(&mut self, publication: &'a Publication<'a>) -> Shipment<'a> {
+    fn ship_plain(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) {
+        if subscription.is_remote() {
+            self.route_targets.add(subscription);
+        } else {
+            self.ship(subscription, shipment);
+        }
+    }
+
+    fn ship_to_group(&mut self, members: &[Member], weighted: bool, shipment: &mut Shipment<'_>) {
+        if weighted {
+            self.ship_by_weight(members, shipment);
+        } else {
+            self.ship_to_one_of(members, shipment);
+        }
+    }
+
+    /// A number below `count`, evenly drawn.
+    pub(super) fn draw(&mut self, count: usize) -> usize {
+        draw(&mut self.random, count)
+    }
+
+    pub(super) fn start<'a>(&mut self, publication: &'a Publication<'a>) -> Shipment<'a> {
         let message = publication.message;
         self.frame.prepare(message);
         let source = publication
@@ -541,7 +587,7 @@ impl Deliveries {
     }
 
     /// Delivers to the first member, from a random one on, who can be delivered to.
-    fn ship_to_one_of(&mut self, members: &[Member], shipment: &mut Shipment<'_>) {
+    pub(super) fn ship_to_one_of(&mut self, members: &[Member], shipment: &mut Shipment<'_>) {
         let first = draw(&mut self.random, members.len());
         let (after, before) = members.split_at_checked(first).unwrap_or((&[], members));
         for subscription in before.iter().chain(after) {
@@ -557,7 +603,7 @@ impl Deliveries {
     }
 
     /// Delivers to one subscription, if it takes the message.
-    fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
+    pub(super) fn ship(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) -> bool {
         let peer = subscription.peer();
         let publication = shipment.publication;
         let message = publication.message;
@@ -645,12 +691,15 @@ impl Deliveries {
 
     /// Remembers what a delivery asks for.
     fn note(&mut self, subscription: &Member, delivery: Delivery, size: u64) {
-        let peer = subscription.peer();
-        if delivery.must_flush {
-            self.dirty.push(Arc::clone(peer));
-        }
         if delivery.expired {
             self.expired.push(Arc::clone(subscription));
+        }
+        self.note_peer(subscription.peer(), delivery, size);
+    }
+
+    pub(super) fn note_peer(&mut self, peer: &Arc<Peer>, delivery: Delivery, size: u64) {
+        if delivery.must_flush {
+            self.dirty.push(Arc::clone(peer));
         }
         if delivery.eager {
             self.eager.push(Arc::clone(peer));

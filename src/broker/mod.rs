@@ -3,6 +3,7 @@
 
 pub mod account;
 mod addresses;
+pub mod announce;
 mod batch;
 pub mod close;
 pub mod closed;
@@ -16,6 +17,8 @@ pub mod peer;
 pub mod rate;
 pub mod registry;
 mod responses;
+mod routed;
+pub mod routes;
 mod run;
 pub mod security;
 pub mod sharing;

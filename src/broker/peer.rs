@@ -76,6 +76,10 @@ pub struct Peer {
     state: Mutex<State>,
     /// Most pending bytes; more and the peer is cut off.
     max_pending: AtomicUsize,
+    /// Whether it is another server.
+    is_route: bool,
+    /// Whether messages for another server must name their account.
+    names_account: AtomicBool,
     echo: AtomicBool,
     headers: AtomicBool,
     wants_info: AtomicBool,
@@ -228,6 +232,8 @@ impl Peer {
             wire,
             state: Mutex::default(),
             max_pending: AtomicUsize::new(max_pending),
+            is_route: false,
+            names_account: AtomicBool::new(true),
             echo: AtomicBool::new(true),
             headers: AtomicBool::new(false),
             wants_info: AtomicBool::new(false),
@@ -243,6 +249,33 @@ impl Peer {
             tracks_responses: AtomicBool::new(false),
             responses: Mutex::default(),
         }
+    }
+
+    /// The same for another server of the cluster, which gets each message once.
+    #[must_use]
+    pub fn new_route(facts: Facts, wire: Box<dyn Wire>, max_pending: usize) -> Self {
+        let mut peer = Self::new(facts, wire, max_pending);
+        peer.is_route = true;
+        peer.echo = AtomicBool::new(false);
+        peer
+    }
+
+    /// Whether it is another server.
+    #[must_use]
+    pub fn is_route(&self) -> bool {
+        self.is_route
+    }
+
+    /// Whether messages for another server must name their account: not on a connection that one account
+    /// has for itself.
+    #[must_use]
+    pub fn names_account(&self) -> bool {
+        self.names_account.load(Ordering::Relaxed)
+    }
+
+    /// One account has the connection for itself.
+    pub fn belong_to_account(&self) {
+        self.names_account.store(false, Ordering::Relaxed);
     }
 
     /// The connection's number.
@@ -398,6 +431,28 @@ impl Peer {
         self.after_append(&mut state, count)
     }
 
+    /// Leaves one message for another server, which wants it for whatever reason.
+    pub(super) fn deliver_routed(&self, parcel: Parcel<'_>) -> Delivery {
+        let mut state = self.lock();
+        if state.closing.is_some() {
+            return NOT_DELIVERED;
+        }
+        match parcel.shared {
+            Some(body) => {
+                state.outbound.push([parcel.head]);
+                state.outbound.push_shared(body.clone());
+            }
+            None => state.outbound.push([parcel.head, parcel.body]),
+        }
+        state.out_messages += 1;
+        state.out_bytes += parcel.body.len().saturating_sub(2) as u64;
+        let count = Count {
+            taken: 1,
+            last: false,
+        };
+        self.after_append(&mut state, count)
+    }
+
     /// Leaves several messages for one of the peer's subscriptions; see [`Self::deliver`].
     pub(super) fn deliver_batch(
         &self,
@@ -488,6 +543,33 @@ impl Peer {
             },
         )
         .must_flush
+    }
+
+    /// Leaves protocol text for the peer, whose own task sends it: for those that tell many peers of many
+    /// small changes and have no turn to end.
+    pub fn send_soon(&self, text: &[u8]) {
+        let mut state = self.lock();
+        if state.closing.is_some() {
+            return;
+        }
+        state.outbound.push([text]);
+        let count = Count {
+            taken: 1,
+            last: false,
+        };
+        if self.after_append(&mut state, count).must_flush {
+            // As if the wire had been found blocked: the task finds out that it is not.
+            state.dirty = false;
+            state.blocked = true;
+            self.wire.wake();
+        }
+    }
+
+    /// The same for a text of any length, which is sent as a whole: as much more may wait from now on.
+    pub fn send_whole(&self, text: Bytes) {
+        self.max_pending.fetch_add(text.len(), Ordering::Relaxed);
+        self.lock().outbound.push_shared(text);
+        self.send_soon(&[]);
     }
 
     /// Sends what is pending, as far as the wire takes it.
@@ -705,88 +787,4 @@ impl Peer {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// A wire that takes everything, and says what it took.
-    #[derive(Debug, Default)]
-    struct Sink(Mutex<Vec<u8>>);
-
-    impl Wire for Arc<Sink> {
-        fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            let mut sent = self.0.lock().unwrap();
-            slices
-                .iter()
-                .for_each(|slice| sent.extend_from_slice(slice));
-            Ok(slices.iter().map(|slice| slice.len()).sum())
-        }
-
-        fn wake(&self) {}
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a peer begins now")]
-    fn peer_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
-        let facts = Facts {
-            id,
-            ip: String::new(),
-            port: 0,
-            began: (SystemTime::UNIX_EPOCH, Instant::now()),
-            nonce: String::new(),
-            label: format!("cid:{id}"),
-            unix_user: None,
-        };
-        Arc::new(Peer::new(facts, Box::new(Arc::clone(sink)), 1000))
-    }
-
-    /// A peer that takes whatever it is sent.
-    pub(in crate::broker) fn peer(id: u64) -> Arc<Peer> {
-        peer_on(id, &Arc::default())
-    }
-
-    #[test]
-    fn the_first_to_leave_bytes_flushes_for_all() {
-        let sink = Arc::default();
-        let peer = peer_on(1, &sink);
-        assert!(peer.send(b"one "));
-        assert!(!peer.send(b"two"), "somebody will flush it already");
-        assert_eq!((peer.pending(), peer.flush()), (7, Flush::Done));
-        assert_eq!(*sink.0.lock().unwrap(), b"one two");
-        assert!(peer.send(b"three"), "nobody will, now");
-        assert_eq!(peer.sent(), 7);
-    }
-
-    #[test]
-    fn only_the_first_reason_to_close_counts() {
-        let peer = peer(1);
-        peer.close(CloseReason::ServerShutdown);
-        peer.close(CloseReason::ClientClosed);
-        assert_eq!(peer.condition().closing, Some(CloseReason::ServerShutdown));
-        assert!(!peer.send(b"too late") && peer.pending() == 0);
-    }
-
-    #[test]
-    fn what_is_pending_outlives_an_orderly_close_only() {
-        for (reason, pending) in [
-            (CloseReason::ServerShutdown, 3),
-            (CloseReason::ClientClosed, 3),
-            (CloseReason::SlowConsumerWriteDeadline, 0),
-            (CloseReason::ReadError, 0),
-        ] {
-            let peer = peer(1);
-            peer.send(b"abc");
-            peer.close(reason);
-            assert_eq!(peer.pending(), pending, "{reason}");
-        }
-    }
-
-    #[test]
-    fn ended_subscriptions_are_counted_whoever_is_first() {
-        let peer = peer(1);
-        peer.forget_expired(1);
-        assert_eq!(peer.expired(), 0, "taken off before it was counted");
-        peer.expired.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(peer.expired(), 0);
-        peer.expired.fetch_add(2, Ordering::Relaxed);
-        assert_eq!(peer.expired(), 2);
-    }
-}
+pub(super) mod tests;

@@ -13,6 +13,7 @@ use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
 use super::peer::Peer;
+use super::routes::{Routes, Share};
 use super::sharing::{OwnServer, Sharers, SharingRules};
 use super::stats::ServerStats;
 
@@ -25,6 +26,10 @@ pub struct Broker {
     system: Arc<Account>,
     next_id: AtomicU64,
     client_count: AtomicUsize,
+    /// Whether other servers are told what clients want.
+    announced: bool,
+    /// Links to other servers of the cluster.
+    pub routes: Routes,
     observer: OnceLock<Box<dyn Observer>>,
     /// Connections that ended last.
     pub closed: ClosedConnections,
@@ -68,8 +73,25 @@ impl Broker {
     /// A broker without connections whose system account has this name.
     #[must_use]
     pub fn new(system_account: &str) -> Self {
-        let global = Arc::new(Account::new(GLOBAL_ACCOUNT));
-        let system = Arc::new(Account::new(system_account));
+        Self::with_accounts(
+            Account::new(GLOBAL_ACCOUNT),
+            Account::new(system_account),
+            false,
+        )
+    }
+
+    /// The same for a server of a cluster.
+    #[must_use]
+    pub fn new_announced(system_account: &str) -> Self {
+        Self::with_accounts(
+            Account::new_announced(GLOBAL_ACCOUNT),
+            Account::new_announced(system_account),
+            true,
+        )
+    }
+
+    fn with_accounts(global: Account, system: Account, announced: bool) -> Self {
+        let (global, system) = (Arc::new(global), Arc::new(system));
         let accounts = DashMap::new();
         for account in [&global, &system] {
             accounts.insert(account.name().to_owned(), Arc::clone(account));
@@ -81,6 +103,8 @@ impl Broker {
             system,
             next_id: AtomicU64::new(FIRST_CONNECTION),
             client_count: AtomicUsize::new(0),
+            announced,
+            routes: Routes::default(),
             observer: OnceLock::new(),
             closed: ClosedConnections::default(),
             addresses: Addresses::default(),
@@ -106,8 +130,52 @@ impl Broker {
         if let Some(account) = self.accounts.get(name) {
             return Arc::clone(&account);
         }
+        // Links come and go under this lock, so that each hears of the account once.
+        let routes = self.routes.lock();
         let entry = self.accounts.entry(name.to_owned());
-        Arc::clone(&entry.or_insert_with(|| Arc::new(Account::new(name))))
+        Arc::clone(&entry.or_insert_with(|| {
+            if !self.announced {
+                return Arc::new(Account::new(name));
+            }
+            let account = Account::new_announced(name);
+            routes.join(&account);
+            Arc::new(account)
+        }))
+    }
+
+    /// The account of that name, if there is one.
+    #[must_use]
+    pub fn existing_account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get(name).map(|account| Arc::clone(&account))
+    }
+
+    /// Gives these accounts links of their own, where other servers do so too.
+    pub fn pin_accounts(&self, accounts: Vec<String>) {
+        self.routes.lock().pin(accounts);
+    }
+
+    /// A link to another server is part of the cluster: interest goes over it from now on.
+    pub fn attach_route(
+        &self,
+        peer: Arc<Peer>,
+        share: Share,
+        permissions: Option<Arc<crate::auth::Permissions>>,
+    ) {
+        let mut routes = self.routes.lock();
+        routes.attach(peer, share, permissions, self.all_accounts().into_iter());
+    }
+
+    /// A link to another server is no longer part of the cluster.
+    pub fn detach_route(&self, peer: &Arc<Peer>) {
+        let mut routes = self.routes.lock();
+        routes.detach(peer, self.all_accounts().into_iter());
+    }
+
+    /// All accounts, in no order.
+    #[must_use]
+    pub fn all_accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.iter();
+        accounts.map(|account| Arc::clone(&account)).collect()
     }
 
     /// Puts settings of accounts in force.

@@ -22,6 +22,10 @@ const MAX_TARGETS: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     list: Vec<Arc<Subscription>>,
+    /// How many of them are other servers.
+    remotes: usize,
+    /// Whether messages for those name their account.
+    names_account: bool,
     /// Whether all of them understand headers.
     all_headers: bool,
     /// Subject of the last message, and how many there were before it.
@@ -84,11 +88,19 @@ impl Targets {
         {
             return false;
         }
+        let is_remote = |target: &&Arc<Subscription>| target.is_remote();
+        let mut servers = targets.iter().filter(is_remote).map(|target| target.peer());
+        let named = servers.next().is_some_and(|first| first.names_account());
+        if servers.any(|server| server.names_account() != named) {
+            return false;
+        }
         self.all_headers = targets.iter().all(|target| target.peer().headers());
         if !self.accept(message) {
             return false;
         }
         self.list.extend_from_slice(targets);
+        self.remotes = targets.iter().filter(is_remote).count();
+        self.names_account = named;
         self.set_subject(message);
         true
     }
@@ -111,6 +123,10 @@ impl Targets {
 pub(super) struct Run {
     targets: Targets,
     batch: Batch,
+    /// The same messages for the other servers among the targets, and the name of the account that
+    /// stands in them.
+    routed: Batch,
+    account: Vec<u8>,
 }
 
 impl Run {
@@ -137,57 +153,121 @@ impl Run {
         self.targets.are(message, targets) && self.push(message)
     }
 
-    /// Begins with `message` for `targets`; the run must be empty. False, and nothing done, when they
-    /// cannot be served together.
+    /// Begins with `message` for `targets`, all of `account`; the run must be empty. False, and nothing
+    /// done, when they cannot be served together.
     pub(super) fn start(
         &mut self,
         message: &Publish<'_>,
         targets: &[Arc<Subscription>],
         from: &Arc<Peer>,
+        account: &str,
     ) -> bool {
-        self.targets.begin(message, targets, from) && self.push(message)
+        if !self.targets.begin(message, targets, from) {
+            return false;
+        }
+        if self.targets.remotes > 0 {
+            self.account.clear();
+            if self.targets.names_account {
+                self.account.extend_from_slice(account.as_bytes());
+                self.account.push(b' ');
+            }
+        }
+        self.push(message)
     }
 
     fn push(&mut self, message: &Publish<'_>) -> bool {
+        if !self.targets.accept(message) {
+            return false;
+        }
+        if self.targets.remotes > 0 {
+            return self.push_for_servers(message);
+        }
         let Some(first) = self.targets.list().first() else {
             return false;
         };
-        self.targets.accept(message)
-            && self
-                .batch
-                .push(message, first.sid(), self.targets.subject_number())
+        let number = self.targets.subject_number();
+        self.batch.push(message, first.sid(), number)
+    }
+
+    /// Adds `message` for targets some of which are other servers.
+    fn push_for_servers(&mut self, message: &Publish<'_>) -> bool {
+        let number = self.targets.subject_number();
+        let first = self
+            .targets
+            .list()
+            .iter()
+            .find(|target| !target.is_remote());
+        if !self.routed.has_room(message, &self.account)
+            || first.is_some_and(|first| !self.batch.has_room(message, first.sid()))
+        {
+            return false;
+        }
+        if let Some(first) = first {
+            self.batch.push(message, first.sid(), number);
+        }
+        self.routed.push_routed(message, &self.account, number)
     }
 
     /// Ends the run: calls `deliver` for each target with all messages as that target gets them.
     pub(super) fn finish(&mut self, mut deliver: impl FnMut(&Arc<Subscription>, Frames<'_>)) {
-        let bytes = self.batch.take_bytes();
-        let marks = self.batch.marks();
-        let frames = |bytes, sid_growth| Frames {
-            bytes,
-            marks,
-            sid_growth,
-        };
-        if let [only] = self.targets.list() {
-            deliver(only, frames(FrameBytes::Owned(bytes), 0));
-        } else if let Some(first) = self.targets.list().first() {
-            let original = Bytes::from(bytes);
-            let mut variant = (first.sid(), original.clone());
-            for target in self.targets.list() {
-                // Targets with the same sid share it, and clients tend to number their subscriptions alike.
-                if target.sid() == first.sid() {
-                    variant = (first.sid(), original.clone());
-                } else if target.sid() != variant.0 {
-                    let other = with_other_sid(&original, marks, first.sid(), target.sid());
-                    variant = (target.sid(), other.into());
-                }
-                let growth = target.sid().len().wrapping_sub(first.sid().len());
-                let bytes = FrameBytes::Shared(variant.1.clone());
-                deliver(target, frames(bytes, growth.cast_signed()));
-            }
+        let list = self.targets.list();
+        if self.targets.remotes == 0 {
+            deliver_all(&mut self.batch, list.iter(), &mut deliver);
+        } else {
+            let clients = list.iter().filter(|target| !target.is_remote());
+            deliver_all(&mut self.batch, clients, &mut deliver);
+            let servers = list.iter().enumerate().filter(|(index, target)| {
+                // A server gets a message once, however many of its wishes match.
+                let earlier = list.get(..*index).unwrap_or_default();
+                let same = |other: &Arc<Subscription>| Arc::ptr_eq(other.peer(), target.peer());
+                target.is_remote() && !earlier.iter().any(same)
+            });
+            deliver_all(
+                &mut self.routed,
+                servers.map(|(_, target)| target),
+                &mut deliver,
+            );
         }
         self.targets.clear();
-        self.batch.clear();
     }
+}
+
+/// Calls `deliver` for each target with all messages of `batch`, which is empty then.
+fn deliver_all<'a>(
+    batch: &mut Batch,
+    targets: impl Iterator<Item = &'a Arc<Subscription>> + Clone,
+    deliver: &mut impl FnMut(&Arc<Subscription>, Frames<'_>),
+) {
+    let mut others = targets.clone();
+    let Some(first) = others.next() else {
+        return;
+    };
+    let bytes = batch.take_bytes();
+    let marks = batch.marks();
+    let frames = |bytes, sid_growth| Frames {
+        bytes,
+        marks,
+        sid_growth,
+    };
+    if others.next().is_none() {
+        deliver(first, frames(FrameBytes::Owned(bytes), 0));
+    } else {
+        let original = Bytes::from(bytes);
+        let mut variant = (first.sid(), original.clone());
+        for target in targets {
+            // Targets with the same sid share it, and clients tend to number their subscriptions alike.
+            if target.sid() == first.sid() {
+                variant = (first.sid(), original.clone());
+            } else if target.sid() != variant.0 {
+                let other = with_other_sid(&original, marks, first.sid(), target.sid());
+                variant = (target.sid(), other.into());
+            }
+            let growth = target.sid().len().wrapping_sub(first.sid().len());
+            let bytes = FrameBytes::Shared(variant.1.clone());
+            deliver(target, frames(bytes, growth.cast_signed()));
+        }
+    }
+    batch.clear();
 }
 
 /// Whether two targets belong to one connection, which then expects its messages interleaved.
@@ -195,7 +275,8 @@ fn has_peer_twice(targets: &[Arc<Subscription>]) -> bool {
     if targets.len() < 2 {
         return false;
     }
-    let mut ids: Vec<u64> = targets.iter().map(|target| target.peer().id()).collect();
+    let clients = targets.iter().filter(|target| !target.is_remote());
+    let mut ids: Vec<u64> = clients.map(|target| target.peer().id()).collect();
     ids.sort_unstable();
     ids.windows(2).any(|pair| pair.first() == pair.last())
 }
@@ -233,7 +314,7 @@ mod tests {
     /// What each target gets of a run: all of it, and the first of its messages alone.
     fn delivered(targets: &[Arc<Subscription>]) -> Vec<(String, String)> {
         let mut run = Run::default();
-        assert!(run.start(&message(b"x\r\n"), targets, &peer(9)));
+        assert!(run.start(&message(b"x\r\n"), targets, &peer(9), "A"));
         assert!(run.push_same_subject(&message(b"yz\r\n")));
         let mut delivered = Vec::new();
         run.finish(|_, frames| {
@@ -268,7 +349,7 @@ mod tests {
         let mut run = Run::default();
         let (one, other) = (target(1, "1"), target(2, "1"));
         let text = message(b"x\r\n");
-        assert!(!run.start(&text, &[], &peer(9)));
+        assert!(!run.start(&text, &[], &peer(9), "A"));
         let twice = [
             Arc::clone(&one),
             Arc::new(
@@ -285,12 +366,12 @@ mod tests {
             ),
         ];
         assert!(
-            !run.start(&text, &twice, &peer(9)),
+            !run.start(&text, &twice, &peer(9), "A"),
             "a connection expects its copies interleaved"
         );
         one.peer().set_options(false, false, false);
         assert!(
-            !run.start(&text, std::slice::from_ref(&one), one.peer()),
+            !run.start(&text, std::slice::from_ref(&one), one.peer(), "A"),
             "no echo"
         );
         let header = Publish {
@@ -301,10 +382,10 @@ mod tests {
             ..text
         };
         assert!(
-            !run.start(&header, std::slice::from_ref(&other), &peer(9)),
+            !run.start(&header, std::slice::from_ref(&other), &peer(9), "A"),
             "no headers"
         );
-        assert!(run.start(&text, std::slice::from_ref(&other), &peer(9)));
+        assert!(run.start(&text, std::slice::from_ref(&other), &peer(9), "A"));
         assert!(!run.push_same_subject(&header));
         let elsewhere = Publish {
             subject: b"b",

@@ -1,7 +1,7 @@
 //! One subscription: what is wanted, by whom, under which name.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::imports::{Imported, ServiceImport};
 use super::peer::Peer;
@@ -20,6 +20,9 @@ pub struct Subscription {
     queue_end: u32,
     has_queue: bool,
     closed: AtomicBool,
+    /// Whether another server wants it, and for how many members of the queue group.
+    remote: bool,
+    weight: AtomicU32,
     /// Messages delivered, and the number after which it ends (0: never). Both are written only under
     /// the peer's lock.
     delivered: AtomicU64,
@@ -82,11 +85,51 @@ impl Subscription {
             queue_end: u32::try_from(subscribe.filter.len() + queue.len()).ok()?,
             has_queue: subscribe.queue.is_some(),
             closed: AtomicBool::new(false),
+            remote: false,
+            weight: AtomicU32::new(1),
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
             peer,
             handling: None,
         })
+    }
+
+    /// What another server, which is reached through `peer`, wants for `weight` members of a queue group
+    /// or for any number of plain subscriptions. `None` when the words are too long (4 GiB).
+    #[must_use]
+    pub fn new_remote(
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        peer: Arc<Peer>,
+        weight: u32,
+    ) -> Option<Self> {
+        let words = Subscribe {
+            filter,
+            queue,
+            sid: &[],
+        };
+        let mut made = Self::new(&words, peer, None)?;
+        made.remote = true;
+        made.weight = AtomicU32::new(weight);
+        Some(made)
+    }
+
+    /// Whether another server wants it. Messages for it are sent once per server, however many of its
+    /// wishes match.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.remote
+    }
+
+    /// How many members of its queue group it stands for: 1 unless it is another server's.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// The other server has more or fewer members of the queue group now.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
     }
 
     /// The filter.
@@ -135,15 +178,16 @@ impl Subscription {
     }
 
     /// Whether it is a wish of a peer in the account, which messages of imported streams fulfil as well.
+    /// Another server sees to its own imports.
     pub(super) fn wants_imports(&self) -> bool {
-        matches!(self.handling(), None | Some(Handling::Judged(_)))
+        !self.remote && matches!(self.handling(), None | Some(Handling::Judged(_)))
     }
 
     /// Whether other servers must know of it: they send what it wants. Requests that go to another
     /// account go there on the server that they come in at.
     #[must_use]
     pub fn is_of_interest_elsewhere(&self) -> bool {
-        !matches!(self.handling(), Some(Handling::Service(_)))
+        !self.remote && !matches!(self.handling(), Some(Handling::Service(_)))
     }
 
     /// Whether it has ended.
@@ -183,7 +227,8 @@ impl Subscription {
     pub(super) fn count(&self, wanted: usize) -> Count {
         if self.is_closed() {
             return Count {
-                taken: 0,
+                // The other server may have another wish that matches.
+                taken: if self.remote { wanted } else { 0 },
                 last: false,
             };
         }
@@ -221,6 +266,10 @@ impl Subscriber for Arc<Subscription> {
 
     fn is(&self, other: &Self) -> bool {
         Self::ptr_eq(self, other)
+    }
+
+    fn is_remote(&self) -> bool {
+        Subscription::is_remote(self)
     }
 }
 

@@ -9,6 +9,7 @@
     reason = "this layer reads the clock for those below"
 )]
 
+pub mod compression;
 pub mod keepalive;
 pub mod read;
 pub mod transport;
@@ -30,13 +31,16 @@ use crate::proto::encode;
 use keepalive::{Due, Keepalive};
 use read::{Reader, Turned};
 use transport::{ReadHalf, SocketWire};
-use turn::{Link, Verdict};
+use turn::{Compress, Link, Verdict};
 
 /// How long a blocked wire may stay without any progress before publishers stop pausing for it.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(100);
 
 /// Longest pause of a publisher for a slow peer, each time it has filled that peer's backlog.
 const MAX_STALL: Duration = Duration::from_millis(10);
+
+/// The same for another server: everybody behind it would lose messages if its link were cut.
+const MAX_ROUTE_STALL: Duration = Duration::from_secs(1);
 
 /// How long a closing connection may take to send what is still pending.
 const CLOSING_FLUSH: Duration = Duration::from_secs(1);
@@ -259,6 +263,10 @@ impl<L: Link> Connection<L> {
         self.keepalive.heard(now);
         if ponged {
             self.keepalive.ponged(now);
+            let measured = self.keepalive.round_trip();
+            if let Some(level) = measured.and_then(|time| self.link.measured(time)) {
+                self.wire.set_level(level);
+            }
         }
         if introduced {
             self.introduce_until = None;
@@ -271,7 +279,12 @@ impl<L: Link> Connection<L> {
         }
         if let Some(slow) = stall {
             slow.count_stall();
-            self.stalled = Some(Stall::For(slow, now + MAX_STALL));
+            let longest = if slow.is_route() {
+                MAX_ROUTE_STALL
+            } else {
+                MAX_STALL
+            };
+            self.stalled = Some(Stall::For(slow, now + longest));
         }
         if let Some(pause) = pause {
             self.stalled = Some(Stall::Rate(now + pause));
@@ -280,6 +293,20 @@ impl<L: Link> Connection<L> {
             Verdict::Continue => {}
             Verdict::Close(reason) => self.peer.close(reason),
             Verdict::Verify(check) => self.verify(*check),
+            Verdict::Compress(compress) => self.compress(&compress),
+        }
+    }
+
+    /// Compresses from now on. Little was sent before: if the wire would not take it, it is broken.
+    fn compress(&mut self, compress: &Compress) {
+        self.peer.flush();
+        if self.peer.pending() > 0 {
+            return self.peer.close(CloseReason::WriteError);
+        }
+        self.wire.compress(compress.level);
+        self.reader.decompress();
+        if self.peer.send(&compress.then) {
+            self.peer.flush();
         }
     }
 

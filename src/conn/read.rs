@@ -219,6 +219,17 @@ impl Reader {
         })
     }
 
+    /// From now on everything that comes is compressed, what was kept of the last read included.
+    pub fn decompress(&mut self) {
+        let kept: Bytes = match std::mem::replace(&mut self.tail, Tail::None) {
+            Tail::None => Bytes::new(),
+            Tail::Short(bytes) => bytes.into(),
+            Tail::Long { buffer, .. } => buffer.freeze(),
+        };
+        let half = std::mem::replace(&mut self.half, ReadHalf::closed());
+        self.half = half.decompressed(&kept);
+    }
+
     /// Keeps what one turn left over of `bytes`.
     fn keep(&mut self, bytes: &[u8], served: &Served) {
         let end = served.consumed.saturating_add(served.kept);

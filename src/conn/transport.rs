@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::Notify;
 
+use super::compression::{CompressedReceiver, CompressedSender, Level};
 use crate::broker::peer::Wire;
 
 /// The receiving half.
@@ -37,6 +38,8 @@ pub enum WriteHalf {
 /// A receiving half of another layer.
 pub trait Receiver: AsyncRead + fmt::Debug + Send + Unpin {}
 
+impl Receiver for tokio::io::Empty {}
+
 /// A sending half of another layer.
 pub trait Sender: fmt::Debug + Send {
     /// Sends as much as fits without waiting; how many of the bytes need not be offered again.
@@ -51,6 +54,23 @@ pub trait Sender: fmt::Debug + Send {
 
     /// Tells the peer that nothing more will be sent.
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Changes how much is compressed, where anything is.
+    fn set_level(&self, _level: Level) {}
+}
+
+impl ReadHalf {
+    /// A half from which nothing comes.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::Layered(Box::new(tokio::io::empty()))
+    }
+
+    /// The same half, of which everything that comes is compressed. `received` was read already.
+    #[must_use]
+    pub fn decompressed(self, received: &[u8]) -> Self {
+        Self::Layered(Box::new(CompressedReceiver::new(self, received)))
+    }
 }
 
 /// Takes a TCP stream apart.
@@ -82,7 +102,7 @@ impl AsyncRead for ReadHalf {
 }
 
 impl WriteHalf {
-    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(half) => half.try_write_vectored(slices),
             Self::Unix(half) => half.try_write_vectored(slices),
@@ -90,7 +110,7 @@ impl WriteHalf {
         }
     }
 
-    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(context),
             Self::Unix(half) => half.as_ref().poll_write_ready(context),
@@ -98,7 +118,7 @@ impl WriteHalf {
         }
     }
 
-    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(context),
             Self::Unix(half) => Pin::new(half).poll_shutdown(context),
@@ -130,6 +150,23 @@ impl SocketWire {
     /// From now on the wire sends through `half`.
     pub fn attach(&self, half: WriteHalf) {
         *self.half.lock().unwrap_or_else(PoisonError::into_inner) = Some(half);
+    }
+
+    /// From now on what is sent is compressed. Everything before must have been sent.
+    pub fn compress(&self, level: Level) {
+        let mut half = self.half.lock().unwrap_or_else(PoisonError::into_inner);
+        *half = half
+            .take()
+            .map(|inner| WriteHalf::Layered(Box::new(CompressedSender::new(inner, level))));
+    }
+
+    /// Compresses more or less from now on.
+    pub fn set_level(&self, level: Level) {
+        self.with_half(|half| {
+            if let WriteHalf::Layered(half) = half {
+                half.set_level(level);
+            }
+        });
     }
 
     fn with_half<T>(&self, use_half: impl FnOnce(&mut WriteHalf) -> T) -> Option<T> {

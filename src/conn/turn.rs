@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::compression::Level;
 use crate::auth::{Login, PasswordCheck, Rejection};
 use crate::broker::close::CloseReason;
 use crate::broker::deliver::Deliveries;
@@ -48,6 +49,11 @@ pub trait Link: Send + 'static {
 
     /// The peer is sent a ping.
     fn pinging(&mut self);
+
+    /// How long the peer takes to answer: how much to compress from now on, if that changes.
+    fn measured(&mut self, _round_trip: Duration) -> Option<Level> {
+        None
+    }
 
     /// The ping timer has fired: give up memory that was not used since it fired last.
     fn idle(&mut self);
@@ -103,6 +109,17 @@ pub enum Verdict {
     Close(CloseReason),
     /// It does once this is known; until then nothing more is served.
     Verify(Box<PasswordCheck>),
+    /// It does, and everything that follows is compressed in both directions.
+    Compress(Compress),
+}
+
+/// From when on a connection is compressed: what was sent before is not, and `then` is sent after.
+#[derive(Debug)]
+pub struct Compress {
+    /// How much work goes into it.
+    pub level: Level,
+    /// What is to be sent first.
+    pub then: Vec<u8>,
 }
 
 /// What a link works with during one turn.

@@ -9,6 +9,7 @@ use crate::broker::peer::Peer;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{Broker, Population};
 use crate::proto::display::PayloadTrace;
+use crate::proto::encode;
 use crate::proto::info::Info;
 
 /// What a client may do at most. Sizes are in bytes.
@@ -103,6 +104,18 @@ pub struct ClientContext {
     pub broker: Arc<Broker>,
     settings: RwLock<Arc<ClientSettings>>,
     info: Info,
+    topology: RwLock<Topology>,
+}
+
+/// What clients are told about the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// Name of the cluster; empty without one.
+    pub cluster: String,
+    /// Whether that name was made up.
+    pub cluster_dynamic: bool,
+    /// Where clients can connect, `host:port`, this server first; empty where they are not told.
+    pub connect_urls: Vec<String>,
 }
 
 impl ClientContext {
@@ -114,6 +127,33 @@ impl ClientContext {
             broker,
             settings,
             info,
+            topology: RwLock::default(),
+        }
+    }
+
+    /// Changes what clients are told about the cluster. Those that are connected are told by
+    /// [`Self::tell_clients`].
+    pub fn change_topology(&self, change: impl FnOnce(&mut Topology)) {
+        change(
+            &mut self
+                .topology
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// Sends an INFO to all clients that understand one they did not ask for.
+    pub fn tell_clients(&self, complete: impl Fn(&mut Info)) {
+        // All are chosen before the first is told: whoever learns of it and spreads the word must not make
+        // others part of the choice.
+        let mut peers = self.broker.peers();
+        peers.retain(|peer| peer.wants_info());
+        for peer in peers {
+            let mut info = self.info_for(&peer);
+            complete(&mut info);
+            if peer.send(&encode::info(&info.to_json())) {
+                peer.flush();
+            }
         }
     }
 
@@ -173,6 +213,11 @@ impl ClientContext {
         let mut info = self.info.clone();
         let facts = client.facts();
         info.client_id = facts.id;
+        let topology = self.topology.read().unwrap_or_else(PoisonError::into_inner);
+        info.cluster.clone_from(&topology.cluster);
+        info.cluster_dynamic = topology.cluster_dynamic;
+        info.connect_urls.clone_from(&topology.connect_urls);
+        drop(topology);
         info.client_ip.clone_from(&facts.ip);
         let settings = self.settings();
         info.auth_required = settings.authenticator.is_required();

@@ -495,7 +495,10 @@ fn info(
 ) -> ConnectionInfo {
     let portrait = connection.portrait();
     let known = portrait.introduction.as_deref().cloned();
-    let account = connection.account();
+    let account = match &portrait.introduction {
+        Some(known) => Arc::clone(&known.account),
+        None => GLOBAL_ACCOUNT.into(),
+    };
     let introduction = known.unwrap_or_default();
     let tls = portrait.tls.unwrap_or_default();
     let certificate = tls.peer_certificate.filter(|_| query.auth);

@@ -1,6 +1,5 @@
 //! How numbers and times stand in monitoring: as nats-server writes them.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
@@ -11,30 +10,52 @@ pub(crate) struct Time(pub(crate) SystemTime);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut buffer = *b"0000-00-00T00:00:00.000000000Z";
+        let text = self.write(&mut buffer);
+        serializer.serialize_str(std::str::from_utf8(text).unwrap_or_default())
     }
 }
 
-/// Pages hold thousands of times, so this does nothing but what UTC needs.
-impl fmt::Display for Time {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Time {
+    /// Fills in the digits. Pages hold thousands of times, so this does nothing but what UTC needs.
+    fn write<'a>(&self, buffer: &'a mut [u8; 30]) -> &'a [u8] {
         let since = self.0.duration_since(SystemTime::UNIX_EPOCH);
         let since = since.unwrap_or_default();
         let (year, month, day) = date(since.as_secs() / 86_400);
         let second = since.as_secs() % 86_400;
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(
-            formatter,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )?;
-        let (mut fraction, mut width) = (since.subsec_nanos(), 9);
-        if fraction > 0 {
-            while fraction.is_multiple_of(10) {
-                (fraction, width) = (fraction / 10, width - 1);
-            }
-            write!(formatter, ".{fraction:0width$}")?;
+        let fraction = u64::from(since.subsec_nanos());
+        let fields = [
+            (3, 4, year),
+            (6, 2, month),
+            (9, 2, day),
+            (12, 2, hour),
+            (15, 2, minute),
+            (18, 2, second),
+            (28, 9, fraction),
+        ];
+        for (last, width, value) in fields {
+            put(buffer, last, width, value);
         }
-        formatter.write_str("Z")
+        let mut end = 29;
+        if fraction == 0 {
+            end = 19;
+        }
+        while end > 19 && buffer.get(end - 1) == Some(&b'0') {
+            end -= 1;
+        }
+        if let Some(place) = buffer.get_mut(end) {
+            *place = b'Z';
+        }
+        buffer.get(..=end).unwrap_or_default()
+    }
+}
+
+/// Writes `width` digits of which the last stands at `last`.
+fn put(buffer: &mut [u8], last: usize, width: usize, mut value: u64) {
+    for place in buffer.iter_mut().take(last + 1).rev().take(width) {
+        *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
     }
 }
 
@@ -75,13 +96,16 @@ pub(crate) fn uptime(length: Duration) -> String {
         (hours, hours % 24, 'h'),
         (minutes, minutes % 60, 'm'),
     ];
-    let mut text = String::new();
+    let (mut text, mut digits) = (String::with_capacity(16), itoa::Buffer::new());
     for (total, part, unit) in units {
         if total > 0 {
-            text.push_str(&format!("{part}{unit}"));
+            text.push_str(digits.format(part));
+            text.push(unit);
         }
     }
-    text + &format!("{}s", seconds % 60)
+    text.push_str(digits.format(seconds % 60));
+    text.push('s');
+    text
 }
 
 /// A round-trip time: below a millisecond in whole microseconds.
@@ -144,7 +168,9 @@ mod tests {
             );
             let time = SystemTime::UNIX_EPOCH + length;
             let expected = jiff::Timestamp::try_from(time).unwrap().to_string();
-            assert_eq!(Time(time).to_string(), expected);
+            let mut buffer = *b"0000-00-00T00:00:00.000000000Z";
+            let text = Time(time).write(&mut buffer);
+            assert_eq!(std::str::from_utf8(text).unwrap(), expected);
         }
     }
 

@@ -8,6 +8,10 @@ pub trait Subscriber: Clone {
     fn queue(&self) -> Option<&[u8]>;
     /// Whether both are the same subscription.
     fn is(&self, other: &Self) -> bool;
+    /// Whether another server wants it, on behalf of any number of its clients.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 /// The members of one queue group; a message goes to one of them.
@@ -15,6 +19,8 @@ pub trait Subscriber: Clone {
 pub struct QueueGroup<S> {
     /// The members, of which there is at least one.
     pub members: Vec<S>,
+    /// How many of them are other servers, which count more than once.
+    pub remotes: usize,
 }
 
 /// Subscriptions, plain ones apart from queue groups.
@@ -43,8 +49,9 @@ impl<S: Subscriber> SubscriberSet<S> {
             return;
         };
         match self.groups.iter_mut().find(|group| group.is_named(queue)) {
-            Some(group) => group.members.push(subscriber),
+            Some(group) => group.insert(subscriber),
             None => self.groups.push(QueueGroup {
+                remotes: usize::from(subscriber.is_remote()),
                 members: vec![subscriber],
             }),
         }
@@ -62,6 +69,7 @@ impl<S: Subscriber> SubscriberSet<S> {
             return false;
         };
         let removed = take_out(&mut group.members, subscriber);
+        group.remotes -= usize::from(removed && subscriber.is_remote());
         if group.members.is_empty() {
             self.groups.swap_remove(at);
         }
@@ -76,6 +84,18 @@ impl<S: Subscriber> SubscriberSet<S> {
                 self.insert(member.clone());
             }
         }
+    }
+
+    /// Drops what other servers want.
+    pub fn keep_local(&mut self) {
+        self.plain.retain(|subscriber| !subscriber.is_remote());
+        self.groups.retain_mut(|group| {
+            if group.remotes > 0 {
+                group.members.retain(|member| !member.is_remote());
+                group.remotes = 0;
+            }
+            !group.members.is_empty()
+        });
     }
 
     /// Subscriptions that each get every message.
@@ -111,6 +131,11 @@ impl<S: Subscriber> SubscriberSet<S> {
 }
 
 impl<S: Subscriber> QueueGroup<S> {
+    fn insert(&mut self, subscriber: S) {
+        self.remotes += usize::from(subscriber.is_remote());
+        self.members.push(subscriber);
+    }
+
     fn is_named(&self, queue: &[u8]) -> bool {
         self.members.first().and_then(Subscriber::queue) == Some(queue)
     }

@@ -41,7 +41,7 @@ pub(super) fn own_server(options: &ServerOptions, info: &Info) -> OwnServer {
     };
     OwnServer {
         name: info.server_name.clone(),
-        cluster: options.cluster.clone(),
+        cluster: options.cluster_name.clone(),
         peer: Arc::new(Peer::new(facts, Box::new(NoWire), 0)),
     }
 }

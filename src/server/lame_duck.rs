@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::Server;
 use crate::broker::close::CloseReason;
-use crate::proto::encode;
 use crate::system::Announcement;
 
 /// Longest pause between two closes: a handful of clients need not be spread over minutes.
@@ -23,27 +22,16 @@ pub(super) async fn run(server: &Server) {
     inner.stop_listening().await;
     inner.announce(Announcement::LameDuck).await;
     if inner.context.broker.connection_count() > 0 {
-        tell_clients(server);
+        if let Some(cluster) = &inner.cluster {
+            cluster.become_lame_duck();
+        }
+        inner.context.tell_clients(|info| info.ldm = true);
         tokio::select! {
             () = inner.stopping.cancelled() => return,
             () = close_clients(server) => {}
         }
     }
     server.shutdown().await;
-}
-
-fn tell_clients(server: &Server) {
-    let context = &server.inner.context;
-    // All are chosen before the first is told: whoever learns of it and spreads the word must not make
-    // others part of the choice.
-    let mut peers = context.broker.peers();
-    peers.retain(|peer| peer.wants_info());
-    for peer in peers {
-        let mut info = context.info_for(&peer);
-        info.ldm = true;
-        peer.send(&encode::info(&info.to_json()));
-        peer.flush();
-    }
 }
 
 async fn close_clients(server: &Server) {

@@ -27,6 +27,7 @@ use crate::broker::peer::Facts;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
+use crate::cluster::{Cluster, ClusterOptions, client_urls};
 use crate::config::Options;
 use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::{Surroundings, Timeouts};
@@ -81,9 +82,11 @@ pub struct ServerOptions {
     /// What holds in accounts; an account without settings has neither limits nor mappings.
     pub accounts: Vec<AccountSettings>,
     /// Name of the cluster that the server belongs to; empty without one.
-    pub cluster: String,
+    pub cluster_name: String,
     /// Who may come in.
     pub authenticator: Arc<Authenticator>,
+    /// How the server takes part in a cluster, if it does.
+    pub cluster: Option<ClusterOptions>,
     /// All options as they were written, which monitoring shows; it listens as they say.
     pub configuration: Arc<Options>,
     /// TLS of the listener, if it has it.
@@ -172,6 +175,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Inner {
     context: Arc<ClientContext>,
+    cluster: Option<Cluster>,
     monitor: Arc<Monitor>,
     monitoring_address: Option<SocketAddr>,
     /// The services in the system account, unless there is none.
@@ -212,7 +216,10 @@ impl Server {
         let address = listeners.iter().find_map(Listener::address);
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
-        let broker = Arc::new(Broker::new(&options.system_account));
+        let broker = Arc::new(match &options.cluster {
+            Some(_) => Broker::new_announced(&options.system_account),
+            None => Broker::new(&options.system_account),
+        });
         let own = Arc::new(accounts::own_server(&options, &info));
         broker
             .configure(&options.accounts, &own)
@@ -236,6 +243,8 @@ impl Server {
             info,
         );
         let context = Arc::new(context);
+        let urls = client_urls(options.advertise.as_ref(), &options.host, address.port());
+        let cluster = start_cluster(options.cluster, &context, urls).await?;
         let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
         let closing_services = CancellationToken::new();
         let (system, reload_requests) = start_services(&monitor, &closing_services);
@@ -247,6 +256,7 @@ impl Server {
                 closing_services,
                 monitoring_address: monitoring.as_ref().map(HttpListener::address),
                 context,
+                cluster,
                 identity,
                 own,
                 timeouts: RwLock::new(options.timeouts),
@@ -273,6 +283,12 @@ impl Server {
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.inner.address
+    }
+
+    /// The server's part in its cluster, if it has one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.inner.cluster.as_ref()
     }
 
     /// The address that monitoring is served on over HTTP, if it is.
@@ -404,6 +420,10 @@ impl Server {
         for peer in inner.context.broker.peers() {
             peer.close(CloseReason::ServerShutdown);
         }
+        if let Some(cluster) = &inner.cluster {
+            // A link that does not end in time is dropped with the process or the runtime.
+            let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, cluster.shutdown()).await;
+        }
         inner.connections.close();
         // A connection that does not end in time is dropped with the process or the runtime.
         let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, inner.connections.wait()).await;
@@ -484,6 +504,21 @@ impl Inner {
     fn become_lame_duck(&self) -> bool {
         !self.is_lame_duck.swap(true, Ordering::AcqRel)
     }
+}
+
+async fn start_cluster(
+    options: Option<ClusterOptions>,
+    context: &Arc<ClientContext>,
+    client_urls: Vec<String>,
+) -> Result<Option<Cluster>, StartError> {
+    let Some(options) = options else {
+        return Ok(None);
+    };
+    let address = format!("{}:{}", options.host, options.port);
+    Cluster::start(options, Arc::clone(context), client_urls)
+        .await
+        .map(Some)
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 /// Starts the services in the system account, unless there is none. Requests to reload come from them.

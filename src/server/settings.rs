@@ -12,6 +12,7 @@ use crate::auth::{
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
 use crate::broker::rate::{Rate, RateLimit, RateTable};
+use crate::cluster::ClusterOptions;
 use crate::config::Options;
 use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
 use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
@@ -35,6 +36,10 @@ impl ServerOptions {
             rates,
             ..
         } = client_settings(options, tls.as_deref())?;
+        let cluster = options.cluster.as_ref();
+        let secured = cluster
+            .and_then(|cluster| cluster.tls.as_ref())
+            .map(tls_options);
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -54,8 +59,9 @@ impl ServerOptions {
                 .clone()
                 .unwrap_or_else(|| SYSTEM_ACCOUNT.to_owned()),
             accounts: account_settings(options),
-            cluster: cluster_name(options).to_owned(),
+            cluster_name: cluster_name(options).to_owned(),
             authenticator,
+            cluster: ClusterOptions::from_config(options, secured)?,
             configuration: Arc::new(options.clone()),
             tls,
             rates,

@@ -5,6 +5,7 @@
 //! [`HandshakeGate`], which does the expensive part on threads of its own, and come back as an [`Established`]
 //! connection, to be split into halves that read and write as a plain socket's would.
 
+mod dialer;
 mod files;
 mod gate;
 mod known_hosts;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use dialer::{Dialed, TlsDialer};
 pub use gate::{Established, GateLimits, HandshakeError, HandshakeGate};
 pub use known_hosts::names_known_host;
 pub use listener::{Refresh, TlsListener};

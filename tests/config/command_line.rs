@@ -372,12 +372,8 @@ const MISUSE: &[(&[&str], &str)] = &[
         "midge: -js: \"jetstream\" is not supported by this version of Midge: ",
     ),
     (
-        &["--cluster", "nats://a:1"],
-        "--cluster: \"cluster\" is not supported by this version",
-    ),
-    (
         &["--routes", "nats://a:1"],
-        "--routes: \"cluster\" is not supported by this version",
+        "solicited routes require cluster capabilities, e.g. --cluster",
     ),
     (
         &["-profile", "6060"],

@@ -342,6 +342,7 @@ fn an_operator_closes_a_connection_and_reads_the_configuration_again() {
         std::fs::write(&file, "port: nonsense").unwrap();
         let answer = asked.system.request(&reload, "");
         assert_eq!(answer["error"]["code"], 500, "{answer}");
-        assert!(asked.server.log().contains("Reloaded server configuration"));
+        let line = "Reloaded server configuration";
+        eventually(line, || asked.server.log().contains(line));
     }
 }

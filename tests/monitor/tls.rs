@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::servers::{Server, midge, reference};
+use crate::servers::{Server, eventually, midge, reference};
 use crate::shape::{Shape, Tolerance, differences};
 
 /// A certificate for `localhost`, its files, and a client's configuration that trusts it and presents it.
@@ -73,11 +73,8 @@ fn pages_are_served_over_https() {
     let keys = Keys::new();
     let configuration = keys.block("") + "https_port: -1\n";
     let server = Server::start_with(&midge(), &configuration, &[]);
-    assert!(
-        server
-            .log()
-            .contains("Starting https monitor on 127.0.0.1:")
-    );
+    let line = "Starting https monitor on 127.0.0.1:";
+    eventually(line, || server.log().contains(line));
     let page = keys.get(server.monitoring, "/varz");
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
     assert!(page.contains("\"https_port\": -1") && page.contains("\"tls_required\": true"));

@@ -220,7 +220,9 @@ impl Bench {
             };
             match session.client.verified(&mut turn, check.run(now)) {
                 Verdict::Continue => {}
-                verdict @ (Verdict::Close(_) | Verdict::Verify(_)) => break verdict,
+                verdict @ (Verdict::Close(_) | Verdict::Verify(_) | Verdict::Compress(_)) => {
+                    break verdict;
+                }
             }
         };
         turn.deliveries.flush(now);
@@ -228,6 +230,7 @@ impl Bench {
             Verdict::Continue => session.tail = input,
             Verdict::Close(reason) => self.close(number, reason),
             Verdict::Verify(_) => panic!("a password was checked twice"),
+            Verdict::Compress(_) => panic!("clients do not compress"),
         }
         self.sessions[number].closed
     }

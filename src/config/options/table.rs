@@ -25,7 +25,8 @@ const NO_PROFILES: &str = "profiles are taken with perf, not over HTTP";
 const NO_PROXIES: &str = "trusted proxies are not built yet";
 const NO_STAPLING: &str = "what authorities say about certificates is not looked up (OCSP)";
 const ONLY_NATS: &str = "clients speak the NATS protocol over TCP only in this version";
-const NO_OTHER_SERVERS: &str = "this version runs on one node and connects to no other servers";
+const NO_OTHER_SERVERS: &str = "servers connect to each other as one cluster only in this version";
+const REPORTS: &str = "the same failure is logged once a minute, with how often it came";
 
 /// Every option of the top level.
 pub(crate) static OPTIONS: &[Row<Options>] = &[
@@ -450,19 +451,17 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Links to the other servers of a cluster.")
         .children(super::cluster::about)
         .section(Section::Cluster)
-        .missing(NO_OTHER_SERVERS)
-        .live()
         .store(super::cluster::store_cluster),
     option("connect_error_reports", Kind::Integer, "3600")
         .document("Report each n-th failed first attempt to connect to another server.")
         .section(Section::Cluster)
-        .without_effect(NO_OTHER_SERVERS)
+        .without_effect(REPORTS)
         .live()
         .store(|o, e, p| set(&mut o.connect_error_reports, positive(e, U32, 3_600, p))),
     option("reconnect_error_reports", Kind::Integer, "1")
         .document("Report each n-th failed attempt to connect again to another server.")
         .section(Section::Cluster)
-        .without_effect(NO_OTHER_SERVERS)
+        .without_effect(REPORTS)
         .live()
         .store(|o, e, p| set(&mut o.reconnect_error_reports, positive(e, U32, 1, p))),
     // JetStream

@@ -11,6 +11,7 @@ use crate::config::value::Table;
 /// Records what does not fit together. `tree` is what the options were read from.
 pub(crate) fn validate(options: &Options, tree: &Table, problems: &mut Problems) {
     check_lame_duck(options, tree, problems);
+    check_routes(options, problems);
     check_payload(options, tree, problems);
     let users = || {
         let accounts = options.accounts.iter().flat_map(|account| &account.users);
@@ -110,6 +111,18 @@ fn check_callout(options: &Options, tree: &Table, problems: &mut Problems) {
                 format!("auth_callout allowed account {name:?} not found in configured accounts");
             problems.error(mistake(tree, &["authorization"], message));
         }
+    }
+}
+
+/// Routes on the command line need a port for other servers; in a file nats-server lets them pass.
+fn check_routes(options: &Options, problems: &mut Problems) {
+    let Some(cluster) = &options.cluster else {
+        return;
+    };
+    let of_flags = |flag: &super::super::FlagValue| flag.path == ["cluster", "routes"];
+    if cluster.port.is_none() && options.layers.flags.iter().any(of_flags) {
+        let message = "solicited routes require cluster capabilities, e.g. --cluster";
+        problems.error(Diagnostic::new(&cluster.place, message));
     }
 }
 

@@ -1,0 +1,481 @@
+//! Pools, accounts, credentials, permissions and the end of a node, in mixed clusters.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::client::{Client, eventually};
+use crate::mixed::{check_cluster, start, wait_until_heard, wait_until_linked};
+use crate::node::{Kind, Node, Setup, free_port, program};
+
+use Kind::{Midge, NatsServer};
+
+const MIXTURES: [[Kind; 3]; 3] = [
+    [Midge, Midge, Midge],
+    [Midge, NatsServer, Midge],
+    [NatsServer, Midge, NatsServer],
+];
+
+const ACCOUNTS: &str = "
+accounts {
+  A { users: [ { user: a, password: a } ] }
+  B { users: [ { user: b, password: b } ] }
+}";
+
+fn cluster(text: &str) -> Setup {
+    Setup {
+        cluster: text.to_owned(),
+        ..Setup::default()
+    }
+}
+
+/// How many connections a node has to each other one, by their names: the log tells.
+fn registered(node: &Node) -> usize {
+    node.log().matches("Registering remote route").count()
+}
+
+#[test]
+fn pools_of_all_sizes() {
+    for pool in ["pool_size: 1", "pool_size: -1", "pool_size: 5"] {
+        for kinds in MIXTURES {
+            if let Some(nodes) = start(&kinds, &cluster(pool)) {
+                check_cluster(&nodes);
+            }
+        }
+    }
+}
+
+#[test]
+fn nodes_with_different_pools() {
+    for kinds in [[Midge, NatsServer], [NatsServer, Midge], [Midge, Midge]] {
+        for pools in [
+            ["pool_size: 1", "pool_size: 4"],
+            ["pool_size: -1", "pool_size: 3"],
+        ] {
+            if kinds.iter().any(|kind| program(*kind).is_none()) {
+                continue;
+            }
+            let first = Node::start(kinds[0], "n0", &[], &cluster(pools[0]));
+            let second = Node::start(kinds[1], "n1", &[first.route_port], &cluster(pools[1]));
+            let nodes = [first, second];
+            wait_until_linked(&nodes);
+            check_cluster(&nodes);
+        }
+    }
+}
+
+#[test]
+fn accounts_stay_apart() {
+    for pinned in ["", "accounts: [ A ]", "accounts: [ A, B ]", "pool_size: -1"] {
+        for kinds in MIXTURES {
+            let setup = Setup {
+                top: ACCOUNTS.to_owned(),
+                ..cluster(pinned)
+            };
+            if let Some(nodes) = start_with_accounts(&kinds, &setup) {
+                check_accounts(&nodes);
+            }
+        }
+    }
+}
+
+fn start_with_accounts(kinds: &[Kind], setup: &Setup) -> Option<Vec<Node>> {
+    if kinds.iter().any(|kind| program(*kind).is_none()) {
+        return None;
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    for (index, kind) in kinds.iter().enumerate() {
+        let seeds: Vec<u16> = nodes
+            .first()
+            .map(|seed| seed.route_port)
+            .into_iter()
+            .collect();
+        nodes.push(Node::start(*kind, &format!("n{index}"), &seeds, setup));
+    }
+    Some(nodes)
+}
+
+fn check_accounts(nodes: &[Node]) {
+    let mut both: Vec<Vec<Client>> = Vec::new();
+    for user in ["a", "b"] {
+        let mut clients: Vec<Client> = nodes.iter().map(|node| node.client_as(user)).collect();
+        for client in &mut clients {
+            client.subscribe(">", "1");
+        }
+        wait_until_heard(&mut clients, "probe");
+        both.push(clients);
+    }
+    for (user, clients) in both.iter_mut().enumerate() {
+        for from in 0..clients.len() {
+            let body = format!("{user} {from}");
+            clients[from].publish("news", &body);
+            for client in &mut *clients {
+                assert_eq!(client.next().expect("a message").body, body);
+            }
+        }
+    }
+    for client in both.iter_mut().flatten() {
+        client.flush();
+        assert_eq!(client.drain(), [], "another account's message");
+    }
+}
+
+#[test]
+fn servers_need_the_right_credentials() {
+    let setup = |user: &str| Setup {
+        login: format!("{user}:s3cret@"),
+        ..cluster("authorization { user: route, password: s3cret }")
+    };
+    for kinds in MIXTURES {
+        let Some(nodes) = start(&kinds, &setup("route")) else {
+            continue;
+        };
+        check_cluster(&nodes);
+        let seed = &nodes[0];
+        let stranger = Node::start(Midge, "stranger", &[seed.route_port], &setup("wrong"));
+        eventually("the stranger is refused", || {
+            stranger.log().contains("Authorization Violation")
+        });
+        let told: BTreeSet<String> =
+            serde_json::from_value(seed.client().info["connect_urls"].clone()).expect("URLs");
+        assert!(!told.contains(&stranger.address().to_string()));
+        if seed.kind == Midge {
+            assert!(!seed.log().contains("s3cret") && !stranger.log().contains("s3cret"));
+            // It comes back every second and is complained of once.
+            eventually("it has come back", || {
+                stranger.log().matches("Route connection created").count() > 2
+            });
+            let complaints = stranger.log().matches("[ERR]").count();
+            assert!(
+                complaints <= 2,
+                "{complaints} complaints:\n{}",
+                stranger.log()
+            );
+        }
+    }
+}
+
+#[test]
+fn another_cluster_is_refused() {
+    for kinds in [[Midge, Midge], [Midge, NatsServer], [NatsServer, Midge]] {
+        if kinds.iter().any(|kind| program(*kind).is_none()) {
+            continue;
+        }
+        let seed = Node::start(kinds[0], "n0", &[], &Setup::default());
+        // The later of two names counts.
+        let other = Node::start(kinds[1], "n1", &[seed.route_port], &cluster("name: other"));
+        let log = "cluster name \"other\" does not match \"c\"";
+        eventually("it is refused", || {
+            seed.log().contains(log) || other.log().contains("Cluster Name Conflict")
+        });
+        assert_eq!(registered(&seed), 0);
+    }
+}
+
+#[test]
+fn permissions_limit_what_crosses() {
+    for kinds in [[Midge, Midge], [Midge, NatsServer], [NatsServer, Midge]] {
+        if kinds.iter().any(|kind| program(*kind).is_none()) {
+            continue;
+        }
+        let limited = cluster(
+            "permissions { import: [ \"in.>\", probe ], export: { allow: [ \"out.>\", probe ], deny: out.secret } }",
+        );
+        let first = Node::start(kinds[0], "n0", &[], &limited);
+        let second = Node::start(kinds[1], "n1", &[first.route_port], &Setup::default());
+        let nodes = [first, second];
+        wait_until_linked(&nodes);
+        let mut clients: Vec<Client> = nodes.iter().map(Node::client).collect();
+        for client in &mut clients {
+            for filter in ["probe", "in.a", "out.a", "out.secret", "else"] {
+                client.subscribe(filter, filter);
+            }
+        }
+        wait_until_heard(&mut clients, "probe");
+        // From the limited node only what it exports, to it only what it imports.
+        for (from, to, crossing) in [(0, 1, "out.a"), (1, 0, "in.a")] {
+            for subject in ["in.a", "out.a", "out.secret", "else", "probe"] {
+                clients[from].publish(subject, "x");
+            }
+            let mut crossed = Vec::new();
+            while let Some(message) = clients[to].next() {
+                if message.subject == "probe" {
+                    break;
+                }
+                crossed.push(message.subject);
+            }
+            assert_eq!(crossed, [crossing], "{kinds:?} from {from}");
+            for client in &mut clients {
+                client.flush();
+                client.drain();
+            }
+        }
+    }
+}
+
+#[test]
+fn clients_learn_who_leaves() {
+    for kinds in MIXTURES {
+        let Some(mut nodes) = start(&kinds, &Setup::default()) else {
+            continue;
+        };
+        let mut client = nodes[0].client();
+        client.flush();
+        let gone = nodes.pop().expect("a node");
+        let gone_url = serde_json::json!(gone.address().to_string());
+        let names = |client: &Client| {
+            let urls = client.info["connect_urls"].as_array().cloned();
+            urls.unwrap_or_default().contains(&gone_url)
+        };
+        assert!(names(&client));
+        // A client of it keeps the lame duck waiting.
+        let mut moving = gone.client();
+        moving.flush();
+        gone.signal(Signal::USR2);
+        eventually("the client is told to move", || {
+            moving.read();
+            moving.info["ldm"] == true
+        });
+        eventually("other clients are told not to go there", || {
+            client.read();
+            !names(&client)
+        });
+        drop(gone);
+        check_cluster(&nodes);
+        // It comes back under another identity.
+        let seed = nodes[0].route_port;
+        nodes.push(Node::start(kinds[2], "n2", &[seed], &Setup::default()));
+        wait_until_linked(&nodes);
+        check_cluster(&nodes);
+    }
+}
+
+/// What a server answers to raw bytes on its port for other servers, until it closes or is silent.
+fn answer(port: u16, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a timeout");
+    stream.write_all(bytes).expect("it is sent");
+    let mut text = String::new();
+    let mut byte = [0];
+    while let Ok(1) = stream.read(&mut byte) {
+        text.push(char::from(byte[0]));
+        if text.ends_with("PONG\r\n") {
+            return text;
+        }
+    }
+    text + "EOF"
+}
+
+#[test]
+fn what_breaks_the_protocol_is_refused_in_the_words_of_nats_server() {
+    let hello = "CONNECT {\"name\":\"X\",\"cluster\":\"c\",\"headers\":true}\r\n";
+    let info = |fields: &str| {
+        format!(
+            "{hello}INFO {{\"server_id\":\"X\",\"server_name\":\"x\",\"port\":1,\"host\":\"x\",\"cluster\":\"c\",\"max_payload\":100{fields}}}\r\n"
+        )
+    };
+    let pooled = |rest: &str| info(",\"route_pool_size\":3,\"headers\":true") + rest;
+    let cases = [
+        "PING\r\n".to_owned(),
+        "INFO {}\r\n".to_owned(),
+        "CONNECT {\"lang\":\"go\"}\r\n".to_owned(),
+        "CONNECT {\"cluster\":\"zz\",\"name\":\"X\"}\r\n".to_owned(),
+        "CONNECT {\"cluster\":\"c\",\"gateway\":\"g\"}\r\n".to_owned(),
+        "CONNECT {\"cluster\":1}\r\n".to_owned(),
+        info(",\"route_pool_size\":3,\"route_pool_idx\":7"),
+        info(",\"route_pool_size\":3,\"route_account\":\"$G\""),
+        info(",\"server_name\":\"n0\",\"route_pool_size\":3").replace("\"server_name\":\"x\",", ""),
+        pooled("XX\r\n"),
+        pooled("RMSG $G\r\n"),
+        pooled("RMSG $G a x\r\n"),
+        pooled("HMSG $G a 3 2\r\nhi\r\n"),
+        pooled("RS+ $G\r\n"),
+        pooled("RS+ $G a q\r\n"),
+        pooled("RS+ $G a..b\r\nPING\r\n"),
+        pooled("RS+ UNKNOWN a\r\nPING\r\n"),
+        pooled("RS- $G a\r\nPING\r\n"),
+        pooled("RMSG $G a..b 2\r\nhi\r\nPING\r\n"),
+        pooled("RMSG UNKNOWN a 2\r\nhi\r\nPING\r\n"),
+        pooled("RMSG $G a 2\r\nhiXX\r\nPING\r\n"),
+        pooled("A+ x\r\nPING\r\n"),
+        pooled("-ERR x\r\n"),
+    ];
+    let midge = Node::start(Midge, "n0", &[], &cluster("pool_size: 3"));
+    let nats =
+        program(NatsServer).map(|_| Node::start(NatsServer, "n0", &[], &cluster("pool_size: 3")));
+    let told = |node: &Node, case: &str| {
+        let text = answer(node.route_port, case.as_bytes());
+        let lines = text.lines().filter(|line| {
+            // What a server tells about itself, and when it asks whether one is there, is its own business.
+            !line.starts_with("INFO ") && !line.starts_with("RS+ ") && *line != "PING"
+        });
+        lines.collect::<Vec<_>>().join("|")
+    };
+    for case in &cases {
+        let ours = told(&midge, case);
+        assert!(
+            ours.ends_with("EOF") || ours.ends_with("PONG"),
+            "{case}: {ours}"
+        );
+        if let Some(nats) = &nats {
+            assert_eq!(ours, told(nats, case), "{case}");
+        }
+    }
+    // Nothing of this has disturbed clients.
+    let mut client = midge.client();
+    client.subscribe("a", "1");
+    client.publish("a", "x");
+    assert_eq!(client.next().expect("a message").body, "x");
+}
+
+#[test]
+fn a_node_that_dials_itself_or_nobody_serves_its_clients() {
+    let own = free_port();
+    let nobody = free_port();
+    let setup = cluster(&format!("listen: \"127.0.0.1:{own}\""));
+    let node = Node::start(Midge, "n0", &[own, nobody], &setup);
+    eventually("it has dialed itself and nobody", || {
+        let log = node.log();
+        log.contains("Error trying to connect to route") && log.contains("Duplicate Route")
+    });
+    let mut client = node.client();
+    client.subscribe("a", "1");
+    client.publish("a", "x");
+    assert_eq!(client.next().expect("a message").body, "x");
+    assert_eq!(registered(&node), 0);
+}
+
+#[test]
+fn links_are_compressed_as_agreed() {
+    let modes = [
+        "s2_fast",
+        "s2_better",
+        "s2_best",
+        "accept",
+        "off",
+        "{ mode: s2_auto, rtt_thresholds: [ 0s, 10ms, 20ms ] }",
+    ];
+    for kinds in [[Midge, NatsServer], [NatsServer, Midge], [Midge, Midge]] {
+        if kinds.iter().any(|kind| program(*kind).is_none()) {
+            continue;
+        }
+        for (index, mode) in modes.iter().enumerate() {
+            let other = modes[(index + 3) % modes.len()];
+            let first = Node::start(
+                kinds[0],
+                "n0",
+                &[],
+                &cluster(&format!("compression: {mode}")),
+            );
+            let second = Node::start(
+                kinds[1],
+                "n1",
+                &[first.route_port],
+                &cluster(&format!("compression: {other}")),
+            );
+            let nodes = [first, second];
+            wait_until_linked(&nodes);
+            check_cluster(&nodes);
+            check_long_messages(&nodes);
+        }
+    }
+}
+
+/// Messages of all sizes arrive whole and in order.
+fn check_long_messages(nodes: &[Node]) {
+    let mut clients: Vec<Client> = nodes.iter().map(Node::client).collect();
+    for client in &mut clients {
+        client.subscribe("long", "1");
+    }
+    wait_until_heard(&mut clients, "long");
+    for from in 0..clients.len() {
+        for size in [0, 1, 100, 5_000, 70_000, 900_000] {
+            let body: String = (0..size)
+                .map(|at| {
+                    char::from(
+                        b'a' + u8::try_from((at % 1009 * at % 1013 + size) % 26).expect("a letter"),
+                    )
+                })
+                .collect();
+            clients[from].publish("long", &body);
+            for client in &mut clients {
+                let message = client.next().expect("a message");
+                assert!(message.body == body, "{size} bytes from {from}");
+            }
+        }
+    }
+}
+
+/// A service of one account that another one imports, and a stream.
+const SHARED: &str = "
+accounts {
+  A {
+    users: [ { user: a, password: a } ]
+    imports: [ { service: { account: B, subject: help } }, { stream: { account: B, subject: news } } ]
+  }
+  B { users: [ { user: b, password: b } ], exports: [ { service: help }, { stream: news } ] }
+}";
+
+#[test]
+fn services_and_streams_are_shared_across_servers() {
+    for kinds in [[Midge, Midge], [Midge, NatsServer], [NatsServer, Midge]] {
+        let setup = Setup {
+            top: SHARED.to_owned(),
+            ..Setup::default()
+        };
+        let Some(nodes) = start_with_accounts(&kinds, &setup) else {
+            continue;
+        };
+        for (at, other) in [(0, 1), (1, 0)] {
+            let (mut asking, mut helping) = (nodes[at].client_as("a"), nodes[other].client_as("b"));
+            asking.subscribe("inbox", "1");
+            asking.subscribe("news", "2");
+            helping.subscribe("help", "1");
+            let mut answered = None;
+            eventually("the service answers", || {
+                asking.send("PUB help inbox 1\r\n?\r\n");
+                let asked = helping.next_within(Duration::from_millis(200));
+                if let Some(reply) = asked.and_then(|asked| asked.reply) {
+                    helping.publish(&reply, "!");
+                    answered = asking.next_within(Duration::from_millis(500));
+                }
+                answered.as_ref().is_some_and(|answer| answer.body == "!")
+            });
+            assert_eq!(answered.expect("an answer").subject, "inbox", "{kinds:?}");
+            asking.drain();
+            eventually("the stream flows", || {
+                helping.publish("news", "extra");
+                let news = asking.next_within(Duration::from_millis(200));
+                news.is_some_and(|news| news.body == "extra" && news.sid == "2")
+            });
+        }
+    }
+}
+
+#[test]
+fn a_cluster_block_that_asks_for_something_else_needs_a_restart() {
+    let seed = free_port();
+    let node = Node::start(Midge, "n0", &[seed], &Setup::default());
+    let reload = |top: &str, more: &str| {
+        let setup = Setup {
+            top: top.to_owned(),
+            ..cluster(more)
+        };
+        node.configure(&[seed], &setup);
+        node.signal(Signal::HUP);
+    };
+    reload("# the block moves down a line", "");
+    eventually("the same block elsewhere is no change", || {
+        node.log().contains("Reloaded server configuration")
+    });
+    reload("", "pool_size: 5");
+    eventually("a changed block is refused", || {
+        node.log()
+            .contains("config reload not supported for cluster")
+    });
+}

@@ -404,7 +404,7 @@ fn route_url(text: &str, node: &Node) -> Option<RouteUrl> {
         None => (None, None),
     };
     let (host, port) = split_port(address)?;
-    if scheme.is_empty() || host.is_empty() {
+    if scheme.is_empty() || host.is_empty() || host.contains(char::is_whitespace) {
         return None;
     }
     let password = password.filter(|password| !password.is_empty());

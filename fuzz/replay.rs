@@ -47,7 +47,7 @@ mod tests {
 
     replays! {
         client_parser connection login connect_options configuration certificate_names subjects
-        transforms routing redact
+        transforms route_parser routing redact
     }
 
     #[test]

@@ -33,6 +33,9 @@ const WITNESS_PASSWORD: &str = "Zmlyc3QgdGhlIHdpdG5lc3M";
 
 const MAX_CONTROL_LINE: usize = 200;
 
+/// Bytes that are kept of somebody unknown besides that: the verb, and blanks before the arguments.
+const SLACK: usize = 1024;
+
 /// What somebody is told who has not logged in.
 const REFUSALS: [&[u8]; 4] = [
     b"",
@@ -67,17 +70,34 @@ pub(crate) fn check(bytes: &[u8]) {
     let cut = converse(&scene, bytes, usize::from(instructions >> 3) + 1);
     // Very many blanks before the document of CONNECT are taken if the end of its line comes with them.
     let blank = |run: &[u8]| run.iter().all(|byte| matches!(byte, b' ' | b'\t'));
-    if bytes.windows(MAX_CONTROL_LINE / 2).any(blank) {
+    if bytes.windows(SLACK / 2).any(blank) {
         return;
     }
-    assert_eq!(
-        whole.0.escape_ascii().to_string(),
-        cut.0.escape_ascii().to_string()
-    );
-    assert_eq!(
-        whole.1.escape_ascii().to_string(),
-        cut.1.escape_ascii().to_string()
-    );
+    assert_eq!(transcript(&whole.0), transcript(&cut.0));
+    assert_eq!(transcript(&whole.1), transcript(&cut.1));
+}
+
+/// Messages and other lines. In which order several subscriptions of one client get a message is left
+/// to chance, so their names are left out.
+pub(crate) fn transcript(bytes: &[u8]) -> Vec<String> {
+    let (mut parts, mut rest) = (Vec::new(), bytes);
+    while let Some(((message, line), after)) = next(rest) {
+        let (part, header) = match &message {
+            Some(message) => (
+                [
+                    &*message.subject,
+                    message.reply.as_deref().unwrap_or_default(),
+                    &message.payload,
+                ]
+                .join(&b' '),
+                message.header.as_deref().unwrap_or_default(),
+            ),
+            None => (line.to_vec(), &b""[..]),
+        };
+        parts.push([&part, header].concat().escape_ascii().to_string());
+        rest = after;
+    }
+    parts
 }
 
 fn scene(number: u8) -> Scene {
@@ -217,7 +237,7 @@ fn converse(scene: &Scene, bytes: &[u8], chunk: usize) -> (Vec<u8>, Vec<u8>) {
     let mut bench = Bench::with_rules(1, limits, &scene.rules, NONCE);
     let witness = bench.accept();
     let connect = format!(
-        "CONNECT {{\"verbose\":false,\"headers\":true,{}}}\r\nSUB > 1\r\nSUB *.a q 2\r\n",
+        "CONNECT {{\"verbose\":false,\"headers\":true,{}}}\r\nSUB > 1\r\n",
         scene.witness
     );
     assert_eq!(bench.feed(witness, connect.as_bytes()), None);
@@ -271,7 +291,7 @@ impl Run<'_> {
             let told = sent.escape_ascii().to_string();
             assert!(REFUSALS.contains(&&*sent), "{told} for somebody unknown");
             let kept = self.bench.tail(self.client);
-            assert!(kept <= MAX_CONTROL_LINE + 16, "{kept} bytes are kept");
+            assert!(kept <= MAX_CONTROL_LINE + SLACK, "{kept} bytes are kept");
             assert_eq!(self.bench.peer(self.client).subscriptions(), 0);
         }
         self.sent.extend_from_slice(&sent);
@@ -298,10 +318,10 @@ impl Run<'_> {
         let broker = &self.bench.context().broker;
         for account in broker.accounts() {
             let own = account.name() == broker.global_account().name();
-            assert_eq!(account.interest().len(), if own { 2 } else { 0 });
+            assert_eq!(account.interest().len(), usize::from(own));
         }
         self.bench.feed(self.witness, b"PUB still.a 5\r\nthere\r\n");
-        assert_eq!(self.bench.received(self.witness).len(), 2);
+        assert_eq!(self.bench.received(self.witness).len(), 1);
         self.check_subjects();
         (self.sent, self.seen)
     }
@@ -331,7 +351,7 @@ impl Run<'_> {
                 *answers.entry(reply).or_default() += RESPONSES;
             }
         }
-        for message in published.iter().filter(|message| message.sid == b"1") {
+        for message in &published {
             let rules = permissions.publish.as_ref();
             if rules.is_none_or(|rules| may(rules, &message.subject)) {
                 continue;
@@ -363,15 +383,23 @@ fn may(rules: &SubjectRules, text: &[u8]) -> bool {
 /// The messages among everything that a client was sent.
 fn messages(bytes: &[u8]) -> Vec<Message> {
     let (mut messages, mut rest) = (Vec::new(), bytes);
-    while !rest.is_empty() {
-        if rest.starts_with(b"MSG ") || rest.starts_with(b"HMSG ") {
-            let (message, after) = wire::read_frame(rest);
-            messages.push(message);
-            rest = after;
-        } else {
-            let end = memchr::memchr(b'\n', rest).expect("a whole line");
-            rest = &rest[end + 1..];
-        }
+    while let Some(((message, _), after)) = next(rest) {
+        messages.extend(message);
+        rest = after;
     }
     messages
+}
+
+/// A message, or none and a line.
+type Sent<'a> = (Option<Message>, &'a [u8]);
+
+/// What stands at the front of what a client was sent, and what follows it.
+fn next(bytes: &[u8]) -> Option<(Sent<'_>, &[u8])> {
+    if bytes.starts_with(b"MSG ") || bytes.starts_with(b"HMSG ") {
+        let (message, after) = wire::read_frame(bytes);
+        return Some(((Some(message), b""), after));
+    }
+    let end = memchr::memchr(b'\n', bytes)?;
+    let (line, after) = bytes.split_at(end + 1);
+    Some(((None, line), after))
 }

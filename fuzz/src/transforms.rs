@@ -29,6 +29,11 @@ pub(crate) fn check(bytes: &[u8]) {
     let Ok(transform) = Transform::new(source, destination, Functions::Reversible) else {
         return;
     };
+    // A token of the source that looks like a function is read as one on the way back.
+    let function = |token: &str| token.starts_with('$') || token.starts_with("{{");
+    if source.split('.').any(function) {
+        return;
+    }
     assert!(Transform::new(source, destination, Functions::All).is_ok());
     let filter = destination_filter(destination);
     let back = way_back(source, destination);
@@ -37,8 +42,9 @@ pub(crate) fn check(bytes: &[u8]) {
     let stars = |text: &str| text.split('.').filter(|token| *token == "*").count();
     let Ok(back) = Transform::new(&filter, &back, Functions::Reversible) else {
         // Then the import is refused.
+        let sound = subject::is_valid_filter(source.as_bytes());
         assert!(
-            ambiguous || stars(&filter) > stars(source),
+            !sound || ambiguous || stars(&filter) > stars(source),
             "{filter:?} leads nowhere"
         );
         return;

@@ -36,10 +36,10 @@ use sids::Sids;
 /// not keep a worker thread from its other work.
 const RELEASE_STEP: usize = 1024;
 
-/// Bytes besides the arguments of CONNECT that are kept for somebody who has not logged in: the verb and
-/// its line end. The limit for control lines does not count the blanks before the arguments, of which
-/// one read may bring 64 KiB.
-const STRANGER_SLACK: usize = 16;
+/// Bytes that are kept besides the arguments of CONNECT for somebody who has not logged in: the verb, its
+/// line end, and as many blanks as anybody could mean. The limit for control lines does not count the
+/// blanks before the arguments, of which one read may bring 64 KiB.
+const STRANGER_SLACK: usize = 1024;
 
 /// One client.
 #[derive(Debug)]

@@ -21,6 +21,9 @@ pub(super) const REPLY_PREFIX: &[u8] = b"_R_.";
 /// Requests of which an account awaits answers at a time; more are refused.
 pub(super) const MAX_PENDING_RESPONSES: usize = 1 << 20;
 
+/// Bytes of the requesters' own reply subjects that are kept for them; with more, requests are refused.
+const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
+
 /// Letters of the word that all reply subjects of an account have, and of the one that tells them
 /// apart. Nobody must guess them.
 const ACCOUNT_LETTERS: usize = 8;
@@ -56,6 +59,8 @@ pub(super) struct Responses {
     /// `_R_.word.`; empty before the first request.
     prefix: Vec<u8>,
     pending: HashMap<Box<[u8]>, Pending, RandomState>,
+    /// Length of all reply subjects in `pending`.
+    reply_bytes: usize,
     random: Random,
 }
 
@@ -77,13 +82,15 @@ impl Responses {
 
     /// Enters a request; the reply subject for it, or none if there are too many.
     pub(super) fn enter(&mut self, pending: Pending) -> Option<Box<[u8]>> {
-        if self.pending.len() >= MAX_PENDING_RESPONSES {
+        let reply_bytes = self.reply_bytes + pending.reply.len();
+        if self.pending.len() >= MAX_PENDING_RESPONSES || reply_bytes > MAX_REPLY_BYTES {
             return None;
         }
         let mut reply = self.prefix.clone();
         self.random.push_word(REQUEST_LETTERS, &mut reply).ok()?;
         let reply: Box<[u8]> = reply.into();
         self.pending.insert(reply.clone(), pending);
+        self.reply_bytes = reply_bytes;
         Some(reply)
     }
 
@@ -105,6 +112,7 @@ impl Responses {
     /// Forgets a request.
     pub(super) fn remove(&mut self, subject: &[u8]) -> Option<Pending> {
         let removed = self.pending.remove(subject)?;
+        self.reply_bytes -= removed.reply.len();
         if self.pending.capacity() > 1024 && self.pending.len() < self.pending.capacity() / 8 {
             self.pending.shrink_to(self.pending.len() * 2);
         }
@@ -117,8 +125,12 @@ impl Responses {
         if self.pending.is_empty() {
             return measured;
         }
+        let reply_bytes = &mut self.reply_bytes;
         self.pending.retain(|_, pending| {
             let late = pending.is_late(now);
+            if late {
+                *reply_bytes -= pending.reply.len();
+            }
             if late && pending.measurement.is_some() {
                 measured.push(pending.clone());
             }

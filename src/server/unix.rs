@@ -33,6 +33,8 @@ pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
         Ok(()) | Err(_) => {}
     }
     let socket = Socket::new_stream()?;
+    // On Linux the file begins with the permissions of the socket: none for others. Elsewhere this does nothing.
+    let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
     socket.bind(&hidden)?;
     let ready = (|| -> io::Result<(u64, u64)> {
         chown(&hidden, options.owner, options.group)?;

@@ -39,7 +39,7 @@ const TURNS: usize = 64;
 
 /// How long a client may take for its answer before its turn passes to another; its handshake goes on. Short, so
 /// that clients that begin and then stall do not keep others out.
-const TURN_PATIENCE: Duration = Duration::from_millis(250);
+const TURN_PATIENCE: Duration = Duration::from_millis(25);
 
 /// How long a client that has begun waits for its turn at most.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(30);

@@ -19,7 +19,11 @@ pub(crate) fn check(bytes: &[u8]) {
     {
         let made = apply(&transform, text, random);
         // Cutting `a*` may leave a token `*`, which is a literal one in the subject of a message.
-        let whole = |token: &[u8]| !token.is_empty() && !token.iter().any(u8::is_ascii_whitespace);
+        // Splitting what is nothing but separators leaves nothing: that subject reaches nobody.
+        let splits = destination.contains("plit(");
+        let whole = |token: &[u8]| {
+            (splits || !token.is_empty()) && !token.iter().any(u8::is_ascii_whitespace)
+        };
         let shown = made.escape_ascii().to_string();
         assert!(
             subject::tokens(&made).all(whole),

@@ -25,8 +25,8 @@ pub const SHARE_BYTES: usize = 16 * 1024;
 /// Capacity from which on a segment is worth keeping.
 const LEAST_POOLED_BYTES: usize = 32 * 1024;
 
-/// Segments that one thread keeps for later use: 2 MiB.
-const POOLED_SEGMENTS: usize = 8;
+/// Segments that one thread keeps for later use: 1.5 MiB.
+const POOLED_SEGMENTS: usize = 6;
 
 /// Most slices offered to one system call.
 pub const MAX_SLICES: usize = 64;

@@ -612,6 +612,9 @@ mod tests {
             ("*", "x.{{random(0)}}", "a", "x.0"),
             ("*", "{{wildcard(0)}}", "a", "a"),
             ("*.*", "$x.{{}}.$2", "a.b", "$x.{{}}.b"),
+            ("*", "x.{{split(1,-)}}.y", "--a--b-", "x.a.b.y"),
+            // A subject with an empty token reaches nobody.
+            ("*", "x.{{split(1,-)}}.y", "--", "x..y"),
             ("*.*", "p.{{partition(10,1,2)}}", "foo.bar", "p.0"),
             ("*.*", "p.{{partition(10)}}", "foo.bar", "p.6"),
             ("*.*", "p.{{partition(0,1)}}", "foo.bar", "p.0"),

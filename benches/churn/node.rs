@@ -47,8 +47,10 @@ impl Node {
             .iter()
             .map(|port| format!("\"nats://127.0.0.1:{port}\""))
             .collect();
+        // What is kept of connections that have ended fills within a minute and grows no more.
         let text = format!(
             "host: 127.0.0.1, port: {}, server_name: {name}, http: \"127.0.0.1:{}\"\n\
+             max_closed_clients: 1000\n\
              cluster {{ name: churn, host: 127.0.0.1, port: {}, routes: [ {} ] }}\n",
             ports.clients,
             ports.monitoring,

@@ -3,6 +3,7 @@
 
 mod advisories;
 mod questions;
+mod relays;
 mod services;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use crate::broker::peer::Facts;
 use crate::link::internal::{InternalConnection, Message, Outgoing};
 use crate::monitor::Monitor;
 use crate::monitor::stats::ServerStats;
+use relays::Relays;
 use services::Service;
 
 /// Events that wait to be reported; what comes while so many wait is lost and counted.
@@ -104,6 +106,7 @@ pub(crate) fn start(
         sequence: 0,
         services: HashMap::new(),
         servers: HashMap::new(),
+        relays: Relays::default(),
         statistics_interval: FIRST_STATISTICS,
     };
     tokio::spawn(system.run(waiting_events, waiting_announcements, stopping));
@@ -135,6 +138,8 @@ struct System {
     services: HashMap<u64, Service>,
     /// Other servers that have been heard of, and when.
     servers: HashMap<String, Instant>,
+    /// Questions that other servers have been asked as well.
+    relays: Relays,
     statistics_interval: Duration,
 }
 
@@ -174,6 +179,7 @@ impl System {
                     statistics.as_mut().reset(next);
                 }
                 _ = accounts.tick() => self.report_all_accounts(),
+                () = reached(self.relays.deadline()) => self.end_relays(),
             }
         }
     }
@@ -205,14 +211,7 @@ impl System {
 
     /// Whether anybody but this connection listens to `subject` in the system account.
     fn is_wanted(&self, subject: &str) -> bool {
-        let account = self.connection.account();
-        let subject = subject.as_bytes();
-        let matches = account.interest().matches(subject, account.hash(subject));
-        let mut wanted = false;
-        matches.for_each(|subscription| {
-            wanted |= subscription.peer().id() != CONNECTION_NUMBER;
-        });
-        wanted
+        is_wanted_in(self.connection.account(), subject)
     }
 
     /// Sends `document` with the server's signature in front.
@@ -264,6 +263,25 @@ impl System {
         } else {
             self.servers.remove(server);
         }
+    }
+}
+
+/// Whether anybody but the server's own connection listens to `subject` in an account.
+fn is_wanted_in(account: &Account, subject: &str) -> bool {
+    let subject = subject.as_bytes();
+    let matches = account.interest().matches(subject, account.hash(subject));
+    let mut wanted = false;
+    matches.for_each(|subscription| {
+        wanted |= subscription.peer().id() != CONNECTION_NUMBER;
+    });
+    wanted
+}
+
+/// Waits until then; for ever without a time.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

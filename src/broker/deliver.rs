@@ -10,6 +10,7 @@ use super::account::Account;
 use super::batch::Frames;
 use super::forward::Passage;
 use super::imports::Imported;
+use super::message_trace::{Following, MessageTrace};
 use super::peer::{Delivery, Parcel, Peer};
 use super::routed::RouteTargets;
 use super::run::Run;
@@ -55,6 +56,8 @@ pub struct Deliveries {
     /// A subject that nobody wanted a moment ago; empty for none.
     unwanted: Vec<u8>,
     drop_when_gated: bool,
+    /// How the message at hand is traced, if it is.
+    pub(super) message_trace: Option<Box<MessageTrace>>,
     /// Other servers that the message at hand goes to.
     pub(super) route_targets: RouteTargets,
     frame: MessageFrame,
@@ -206,6 +209,7 @@ impl Deliveries {
             run_account: None,
             unwanted: Vec::new(),
             drop_when_gated: false,
+            message_trace: None,
             route_targets: RouteTargets::default(),
             frame: MessageFrame::default(),
             plain_frame: MessageFrame::default(),
@@ -607,18 +611,31 @@ impl Deliveries {
         let peer = subscription.peer();
         let publication = shipment.publication;
         let message = publication.message;
+        let traced = self.message_trace.is_some();
         if Arc::ptr_eq(peer, publication.from) && !peer.echo() {
+            if traced {
+                self.trace_no_echo(subscription);
+            }
             return false;
         }
         match subscription.handling() {
             None => {}
             Some(Handling::Judged(filter)) if filter.admits(message.subject) => {}
-            Some(Handling::Judged(_)) => return false,
+            Some(Handling::Judged(_)) => {
+                if traced {
+                    self.trace_denied(subscription);
+                }
+                return false;
+            }
             Some(Handling::Imported(imported)) => return self.ship_imported(imported, shipment),
             Some(Handling::Service(_) | Handling::Responses) => {
                 self.passing.push(Arc::clone(subscription));
                 return false;
             }
+        }
+        if traced && self.trace_instead(subscription) {
+            shipment.delivered += 1;
+            return true;
         }
         let body = message.body;
         let parcel = if shipment.header > 0 && !peer.headers() {
@@ -642,6 +659,9 @@ impl Deliveries {
         let delivered = delivery.delivered > 0;
         if delivered && let Some(trace) = publication.trace {
             log_delivery(subscription, &parcel, shipment.header, trace);
+        }
+        if traced {
+            self.trace_delivery(subscription, delivery, publication);
         }
         if delivered
             && peer.tracks_responses()
@@ -672,7 +692,16 @@ impl Deliveries {
             ..*publication
         };
         let mut apart = self.start(&local);
-        let delivered = self.ship(&imported.original, &mut apart);
+        let following = match self.message_trace {
+            None => Following::Untraced,
+            Some(_) => self.trace_stream(imported, &subject),
+        };
+        let original = &imported.original;
+        let delivered = match following {
+            Following::Untraced | Following::On => self.ship(original, &mut apart),
+            Following::Aside => self.aside(|aside| aside.ship(original, &mut apart)),
+            Following::Stop => true,
+        };
         self.local_subject = subject;
         // The other receivers are sent what was framed for them.
         self.frame.prepare(publication.message);

@@ -16,6 +16,9 @@ use crate::subject::transform::{
     Functions, Transform, TransformError, destination_filter, way_back,
 };
 
+/// Time that a service may take unless it is configured (nats-server).
+pub const DEFAULT_RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
+
 /// How many answers a service gives to a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ResponseType {
@@ -35,6 +38,19 @@ pub struct ServiceExport {
     pub threshold: Duration,
     /// Where its latency is reported, if it is.
     pub latency: Option<LatencyRules>,
+    /// Whether traces follow requests into the account of the service.
+    pub allow_trace: bool,
+}
+
+impl Default for ServiceExport {
+    fn default() -> Self {
+        Self {
+            response: ResponseType::Single,
+            threshold: DEFAULT_RESPONSE_THRESHOLD,
+            latency: None,
+            allow_trace: false,
+        }
+    }
 }
 
 /// How a subject on one side of an import becomes that on the other.
@@ -111,6 +127,8 @@ pub fn check_subjects(exported: &str, local: &str) -> Result<(), TransformError>
 pub struct StreamImport {
     exporter: Weak<Account>,
     subjects: Correspondence,
+    /// Whether traces follow messages into the importing account.
+    allow_trace: bool,
 }
 
 impl StreamImport {
@@ -122,10 +140,12 @@ impl StreamImport {
         exporter: &Arc<Account>,
         exported: &str,
         local: &str,
+        allow_trace: bool,
     ) -> Result<Self, TransformError> {
         Ok(Self {
             exporter: Arc::downgrade(exporter),
             subjects: Correspondence::new(exported, local)?,
+            allow_trace,
         })
     }
 
@@ -167,6 +187,11 @@ pub struct Imported {
 }
 
 impl Imported {
+    /// Whether traces follow messages into the importing account.
+    pub(super) fn allows_trace(&self) -> bool {
+        self.import.allow_trace
+    }
+
     /// What the importing account calls a message on `subject`.
     pub(super) fn localize(&self, subject: &[u8], to: &mut Vec<u8>) {
         self.import.subjects.outward.apply(subject, to);

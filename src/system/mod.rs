@@ -4,6 +4,7 @@
 mod advisories;
 mod questions;
 mod services;
+mod traces;
 
 use std::collections::HashMap;
 use std::fmt;

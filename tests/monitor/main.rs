@@ -30,3 +30,5 @@ mod services;
 mod shape;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod traced;

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use super::account::Account;
 use super::batch::Frames;
 use super::forward::Passage;
-use super::imports::Imported;
-use super::message_trace::{Following, MessageTrace};
+use super::message_trace::MessageTrace;
 use super::peer::{Delivery, Parcel, Peer};
 use super::routed::RouteTargets;
 use super::run::Run;
@@ -39,13 +38,13 @@ pub struct Deliveries {
     /// A slow peer for which the publisher should pause.
     stall: Option<Arc<Peer>>,
     /// Subscriptions that have had their last message.
-    expired: Vec<Arc<Subscription>>,
+    pub(super) expired: Vec<Arc<Subscription>>,
     /// The same, of other accounts than the one that is published in.
-    expired_elsewhere: Vec<(Arc<Account>, Arc<Subscription>)>,
+    pub(super) expired_elsewhere: Vec<(Arc<Account>, Arc<Subscription>)>,
     /// Subscriptions that pass the message that is delivered now on to other accounts.
     passing: Vec<Arc<Subscription>>,
     /// What other accounts call its subject.
-    local_subject: Vec<u8>,
+    pub(super) local_subject: Vec<u8>,
     /// Peers cut off in this turn because too much was pending for them.
     overflows: Vec<Arc<Peer>>,
     /// Messages gathered for the same targets or for one queue group, and the account they were
@@ -60,7 +59,7 @@ pub struct Deliveries {
     pub(super) message_trace: Option<Box<MessageTrace>>,
     /// Other servers that the message at hand goes to.
     pub(super) route_targets: RouteTargets,
-    frame: MessageFrame,
+    pub(super) frame: MessageFrame,
     plain_frame: MessageFrame,
     random: u64,
     messages_out: u64,
@@ -187,7 +186,7 @@ pub(super) struct Shipment<'a> {
     shared_plain: Option<Bytes>,
     /// Length of the header block, which some receivers do not get.
     pub(super) header: usize,
-    plain_ready: bool,
+    pub(super) plain_ready: bool,
     pub(super) delivered: usize,
 }
 
@@ -627,7 +626,9 @@ impl Deliveries {
                 }
                 return false;
             }
-            Some(Handling::Imported(imported)) => return self.ship_imported(imported, shipment),
+            Some(Handling::Imported(imported)) => {
+                return self.ship_imported(subscription, imported, shipment);
+            }
             Some(Handling::Service(_) | Handling::Responses) => {
                 self.passing.push(Arc::clone(subscription));
                 return false;
@@ -671,50 +672,6 @@ impl Deliveries {
         }
         self.note(subscription, delivery, size);
         shipment.delivered += usize::from(delivered);
-        delivered
-    }
-
-    /// Delivers to a subscription of another account, under the subject that the message has there.
-    fn ship_imported(&mut self, imported: &Imported, shipment: &mut Shipment<'_>) -> bool {
-        let publication = shipment.publication;
-        // What came for a service does not flow into streams (nats-server).
-        if publication.passage.is_some() {
-            return false;
-        }
-        let mut subject = std::mem::take(&mut self.local_subject);
-        imported.localize(publication.message.subject, &mut subject);
-        let message = Publish {
-            subject: &subject,
-            ..*publication.message
-        };
-        let local = Publication {
-            message: &message,
-            ..*publication
-        };
-        let mut apart = self.start(&local);
-        let following = match self.message_trace {
-            None => Following::Untraced,
-            Some(_) => self.trace_stream(imported, &subject),
-        };
-        let original = &imported.original;
-        let delivered = match following {
-            Following::Untraced | Following::On => self.ship(original, &mut apart),
-            Following::Aside => self.aside(|aside| aside.ship(original, &mut apart)),
-            Following::Stop => true,
-        };
-        self.local_subject = subject;
-        // The other receivers are sent what was framed for them.
-        self.frame.prepare(publication.message);
-        shipment.plain_ready = false;
-        shipment.delivered += usize::from(delivered);
-        if imported.original.is_closed()
-            && let Some(account) = imported.importer.upgrade()
-        {
-            let original = &imported.original;
-            self.expired
-                .retain(|expired| !Arc::ptr_eq(expired, original));
-            self.expired_elsewhere.push((account, Arc::clone(original)));
-        }
         delivered
     }
 

@@ -99,7 +99,7 @@ impl Deliveries {
         };
         let requester = requester(account, import, publication);
         let document = requester.to_json();
-        let request = Rewritten::replacing(message, headers::REQUEST_INFO, document.as_bytes());
+        let request = Rewritten::new(message, headers::REQUEST_INFO, document.as_bytes());
         let mut subject = Vec::new();
         import.destination(message.subject, &mut subject);
         self.map(&exporter, &mut subject);
@@ -155,7 +155,7 @@ impl Deliveries {
                 let server = &import.server().peer;
                 self.follow_service(accounts, publication, server, |here, destination| {
                     let name = DESTINATION.as_bytes();
-                    let followed = Rewritten::setting(request, name, destination.as_bytes());
+                    let followed = Rewritten::new(request, name, destination.as_bytes());
                     let followed = followed.message(request.subject, request.reply);
                     here.publish_into(exporter, &followed, passage, publication)
                 })

@@ -5,12 +5,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::account::Account;
+use super::deliver::{Deliveries, Publication, Shipment};
 use super::latency::LatencyRules;
 use super::mappings::placeholders;
+use super::message_trace::Following;
 use super::peer::Wire;
 use super::sharing::{ImportRules, OwnServer};
 use super::subscription::{Handling, Subscription};
-use crate::proto::op::Subscribe;
+use crate::proto::op::{Publish, Subscribe};
 use crate::subject;
 use crate::subject::transform::{
     Functions, Transform, TransformError, destination_filter, way_back,
@@ -195,6 +197,57 @@ impl Imported {
     /// What the importing account calls a message on `subject`.
     pub(super) fn localize(&self, subject: &[u8], to: &mut Vec<u8>) {
         self.import.subjects.outward.apply(subject, to);
+    }
+}
+
+impl Deliveries {
+    /// Delivers to a subscription of another account, under the subject that the message has there.
+    pub(super) fn ship_imported(
+        &mut self,
+        shadow: &Subscription,
+        imported: &Imported,
+        shipment: &mut Shipment<'_>,
+    ) -> bool {
+        let publication = shipment.publication;
+        // What came for a service does not flow into streams (nats-server).
+        if publication.passage.is_some() {
+            return false;
+        }
+        let mut subject = std::mem::take(&mut self.local_subject);
+        imported.localize(publication.message.subject, &mut subject);
+        let message = Publish {
+            subject: &subject,
+            ..*publication.message
+        };
+        let local = Publication {
+            message: &message,
+            ..*publication
+        };
+        let mut apart = self.start(&local);
+        let following = match self.message_trace {
+            None => Following::Untraced,
+            Some(_) => self.trace_stream(shadow, imported, &subject),
+        };
+        let original = &imported.original;
+        let delivered = match following {
+            Following::Untraced | Following::On => self.ship(original, &mut apart),
+            Following::Aside => self.aside(|aside| aside.ship(original, &mut apart)),
+            Following::Stop => true,
+        };
+        self.local_subject = subject;
+        // The other receivers are sent what was framed for them.
+        self.frame.prepare(publication.message);
+        shipment.plain_ready = false;
+        shipment.delivered += usize::from(delivered);
+        if imported.original.is_closed()
+            && let Some(account) = imported.importer.upgrade()
+        {
+            let original = &imported.original;
+            self.expired
+                .retain(|expired| !Arc::ptr_eq(expired, original));
+            self.expired_elsewhere.push((account, Arc::clone(original)));
+        }
+        delivered
     }
 }
 

@@ -186,6 +186,9 @@ pub struct MessageTrace {
     hop: String,
     /// The number of the copy that is made.
     next_hop: String,
+    /// What is told of the next subscription in place of its filter: nats-server tells the one that it
+    /// makes in the exporting account.
+    filter: Option<String>,
     /// Where other servers report to: in the account that the message is in now.
     destination: String,
     /// Whether the message is in an account that does not allow traces.
@@ -232,6 +235,7 @@ impl MessageTrace {
             only: order.only,
             hop: order.hop,
             next_hop: String::new(),
+            filter: None,
             destination: order.destination,
             is_aside: false,
             clock,
@@ -272,6 +276,7 @@ impl MessageTrace {
         let known = peer.introduction();
         let account = known.map_or_else(String::new, |known| known.account.to_string());
         let is_elsewhere = !peer.is_route() && account != own;
+        let filter = self.filter.take();
         let words = |words: fn(&Subscription) -> Option<&[u8]>| {
             subscription.and_then(words).map_or_else(String::new, text)
         };
@@ -279,7 +284,8 @@ impl MessageTrace {
             peer: TracedPeer::of(peer),
             hop: std::mem::take(&mut self.next_hop),
             account: if is_elsewhere { account } else { String::new() },
-            subscription: words(|subscription| Some(subscription.filter())),
+            subscription: filter
+                .unwrap_or_else(|| words(|subscription| Some(subscription.filter()))),
             queue: words(Subscription::queue),
             error,
         };
@@ -411,7 +417,7 @@ impl Deliveries {
             "" => number.to_string(),
             _ => format!("{hop}.{number}"),
         };
-        Some(Rewritten::setting(
+        Some(Rewritten::new(
             message,
             HOP.as_bytes(),
             trace.next_hop.as_bytes(),
@@ -420,7 +426,12 @@ impl Deliveries {
 
     /// Notes that the message at hand goes to the account that imports a stream, as `subject`.
     #[cold]
-    pub(super) fn trace_stream(&mut self, imported: &Imported, subject: &[u8]) -> Following {
+    pub(super) fn trace_stream(
+        &mut self,
+        shadow: &Subscription,
+        imported: &Imported,
+        subject: &[u8],
+    ) -> Following {
         let Some(trace) = self.trace() else {
             return Following::Untraced;
         };
@@ -429,6 +440,7 @@ impl Deliveries {
             account: importer.map_or_else(String::new, |account| account.name().to_owned()),
             to: text(subject),
         });
+        trace.filter = Some(text(shadow.filter()));
         trace.follow(imported.allows_trace())
     }
 
@@ -506,5 +518,5 @@ impl Deliveries {
 /// `message` as it goes on where it must not be traced.
 #[must_use]
 pub fn untraced(message: &Publish<'_>) -> Rewritten {
-    Rewritten::setting(message, DESTINATION.as_bytes(), DISABLED.as_bytes())
+    Rewritten::new(message, DESTINATION.as_bytes(), DISABLED.as_bytes())
 }

@@ -14,25 +14,12 @@ pub struct Rewritten {
 impl Rewritten {
     /// `message` with the header `name` once, see [`headers::replace`].
     #[must_use]
-    pub fn replacing(message: &Publish<'_>, name: &[u8], value: &[u8]) -> Self {
-        Self::by(message, |block, to| {
-            headers::replace(block, name, value, to);
-        })
-    }
-
-    /// `message` with another value for the first header `name`, see [`headers::set`].
-    #[must_use]
-    pub fn setting(message: &Publish<'_>, name: &[u8], value: &[u8]) -> Self {
-        Self::by(message, |block, to| {
-            headers::set(block, name, value, to);
-        })
-    }
-
-    fn by(message: &Publish<'_>, rewrite: impl FnOnce(&[u8], &mut Vec<u8>)) -> Self {
+    pub fn new(message: &Publish<'_>, name: &[u8], value: &[u8]) -> Self {
         let header = message.header.map_or(0, |header| header.bytes);
         let (block, payload) = message.body.split_at_checked(header).unwrap_or_default();
-        let mut body = Vec::with_capacity(message.body.len() + 256);
-        rewrite(block, &mut body);
+        let added = name.len() + value.len() + 64;
+        let mut body = Vec::with_capacity(message.body.len() + added);
+        headers::replace(block, name, value, &mut body);
         let header = body.len();
         body.extend_from_slice(payload);
         let size = body.len().saturating_sub(2);

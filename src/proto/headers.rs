@@ -33,35 +33,6 @@ pub fn replace(block: &[u8], name: &[u8], value: &[u8], to: &mut Vec<u8>) {
     }
 }
 
-/// Appends a header block in which the first `name`, written just so, has `value`; at the end if it was
-/// not there. The order of the others stays.
-pub fn set(block: &[u8], name: &[u8], value: &[u8], to: &mut Vec<u8>) {
-    let mut is_set = false;
-    for line in lines(block) {
-        let end_of_block = line == LINE_END;
-        if !is_set && (end_of_block || is_exactly_named(line, name)) {
-            is_set = true;
-            for part in [name, b": ", value, LINE_END] {
-                to.extend_from_slice(part);
-            }
-            if !end_of_block {
-                continue;
-            }
-        }
-        to.extend_from_slice(line);
-    }
-    if !is_set {
-        for part in [name, b": ", value, LINE_END, LINE_END] {
-            to.extend_from_slice(part);
-        }
-    }
-}
-
-fn is_exactly_named(line: &[u8], name: &[u8]) -> bool {
-    line.strip_prefix(name)
-        .is_some_and(|rest| rest.first() == Some(&b':'))
-}
-
 /// The value of the first line of `name` in a header block, without the blanks around it.
 #[must_use]
 pub fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
@@ -125,20 +96,6 @@ mod tests {
             ("NATS/1.0 503\r\n\r\n", "NATS/1.0 503\r\nName: {}\r\n\r\n"),
         ] {
             assert_eq!(replaced(block), expected, "{block:?}");
-        }
-        for (block, expected) in [
-            (
-                "NATS/1.0\r\nName:x\r\nA: b\r\nName: y\r\n\r\n",
-                "NATS/1.0\r\nName: {}\r\nA: b\r\nName: y\r\n\r\n",
-            ),
-            (
-                "NATS/1.0\r\nname: x\r\n\r\n",
-                "NATS/1.0\r\nname: x\r\nName: {}\r\n\r\n",
-            ),
-        ] {
-            let mut text = Vec::new();
-            set(block.as_bytes(), b"Name", b"{}", &mut text);
-            assert_eq!(String::from_utf8(text).unwrap(), expected, "{block:?}");
         }
         assert_eq!(
             value(b"NATS/1.0\r\nA: b\r\nname:  {} \r\n\r\n", b"Name"),

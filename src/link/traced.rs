@@ -1,7 +1,5 @@
 //! Whether a message is traced, and how: what its headers ask for, and what may be done (ADR-41).
 
-use std::time::SystemTime;
-
 use crate::broker::account::Account;
 use crate::broker::message_trace::TraceOrder;
 use crate::proto::message_trace::{DESTINATION, HOP, ORIGIN_ACCOUNT, Wish, may_ask, wish};
@@ -97,13 +95,4 @@ impl Asker<'_> {
         }
         Ok(rules.destination.clone())
     }
-}
-
-/// The time, for the steps of a trace.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a trace tells when each step was made"
-)]
-pub(super) fn clock() -> SystemTime {
-    SystemTime::now()
 }

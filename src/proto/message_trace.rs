@@ -114,11 +114,11 @@ fn next_header(block: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let colon = memchr(b':', block)?;
     let (name, value) = block.split_at_checked(colon)?;
     let value = value.get(1..)?;
-    let blanks = value.iter().take_while(|byte| is_blank(byte)).count();
+    let blanks = value.iter().take_while(is_blank).count();
     let value = value.get(blanks..)?;
     let end = memmem::find(value, LINE_END)?;
     let (value, after) = value.split_at_checked(end)?;
-    let blanks = value.iter().rev().take_while(|byte| is_blank(byte)).count();
+    let blanks = value.iter().rev().take_while(is_blank).count();
     let value = value.get(..value.len() - blanks)?;
     Some((name, value, after.get(LINE_END.len()..)?))
 }

@@ -118,7 +118,8 @@ impl System {
             subject: &report.destination,
             headers: headers.as_bytes(),
             payload: &payload,
-            reply: None,
+            // nats-server's reports have a reply subject, an empty one.
+            reply: Some(""),
         };
         let sent = self
             .connection

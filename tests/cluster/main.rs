@@ -20,3 +20,4 @@ mod node;
 mod proxy;
 mod secure;
 mod simulation;
+mod traced;

@@ -269,23 +269,34 @@ impl Traced {
             publisher.send(&format!("HPUB {line} {length} {total}\r\n{header}hi\r\n"));
             publisher.flush();
         }
+        let header = "NATS/1.0\r\nCase: too large\r\nNats-Trace-Dest: tr\r\n\r\n";
+        let mut excessive = connect(&server, "a", "excessive");
+        let length = header.len();
+        excessive.send(&format!("HPUB x.a {length} 5000\r\n{header}hi"));
+        while !excessive.line().is_empty() {}
+        let last = "NATS/1.0\r\nCase: last of all\r\nNats-Trace-Dest: tr\r\n\r\n";
+        publishers[0].send(&format!(
+            "HPUB last {} {}\r\n{last}\r\n",
+            last.len(),
+            last.len()
+        ));
         let mut traced = Self {
             reports: Vec::new(),
             headers: Vec::new(),
             received: subscribers.iter_mut().map(received).collect(),
         };
-        for watcher in &mut watchers {
-            traced.collect(watcher);
+        for (watcher, end) in watchers.iter_mut().zip(["last of all", "last"]) {
+            traced.collect(watcher, end);
         }
         traced
     }
 
-    fn collect(&mut self, watcher: &mut Client) {
+    fn collect(&mut self, watcher: &mut Client, end: &str) {
         loop {
             let (subject, payload) = watcher.message();
             assert_eq!(subject, "tr");
             let text = String::from_utf8(payload).unwrap();
-            let is_last = text.contains(r#""Case":["last"]"#);
+            let is_last = text.contains(&format!(r#""Case":["{end}"]"#));
             self.reports.push(text);
             self.headers.push(watcher.last_header().to_owned());
             if is_last {

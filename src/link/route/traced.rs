@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::RouteSettings;
 use crate::broker::account::Account;
 use crate::broker::message_trace::MessageTrace;
-use crate::conn::turn::Turn;
-use crate::link::traced::{Asker, Decision, asks, clock};
+use crate::conn::turn::{Turn, wall_clock};
+use crate::link::traced::{Asker, Decision, asks};
 use crate::proto::op::Publish;
 
 /// What to do with a message of another server.
@@ -49,7 +49,7 @@ pub(super) fn begin(
             Tracing::Dropped
         }
         Decision::Traced(order) => {
-            let trace = MessageTrace::new(order, message, peer, account, clock);
+            let trace = MessageTrace::new(order, message, peer, account, wall_clock);
             turn.deliveries.begin_trace(trace);
             Tracing::On
         }

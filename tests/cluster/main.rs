@@ -21,3 +21,5 @@ mod proxy;
 mod secure;
 mod simulation;
 mod traced;
+#[path = "../shared/wait.rs"]
+mod wait;

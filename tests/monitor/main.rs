@@ -32,3 +32,6 @@ mod shape;
 mod tls;
 #[cfg(test)]
 mod traced;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

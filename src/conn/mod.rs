@@ -301,7 +301,10 @@ impl<L: Link> Connection<L> {
         if introduced {
             self.introduce_until = None;
         }
-        let answered = introduced || matches!(verdict, Verdict::Verify(_));
+        let refused = CloseReason::AuthenticationViolation;
+        let answered = introduced
+            || matches!(&verdict, Verdict::Verify(_))
+            || matches!(&verdict, Verdict::Close(reason) if *reason == refused);
         if answered {
             self.keepalive.introduced(now);
         }

@@ -5,6 +5,7 @@ mod advisories;
 mod questions;
 mod relays;
 mod services;
+mod traces;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -95,7 +96,8 @@ impl fmt::Debug for Queue {
 impl Observer for Queue {
     fn notice(&self, event: Event) {
         let queue = match event {
-            Event::Request(_) => &self.questions,
+            // Clients make as many of these as they like.
+            Event::Request(_) | Event::Traced(_) => &self.questions,
             Event::Connected(_)
             | Event::Disconnected(..)
             | Event::Refused(_)

@@ -104,6 +104,8 @@ pub struct Options {
     pub lame_duck_duration: Duration,
     /// Time before the first client is closed in lame duck mode.
     pub lame_duck_grace_period: Duration,
+    /// Enter lame duck mode on SIGTERM.
+    pub lame_duck_on_term: bool,
     /// Report each n-th failed first attempt to connect to another server.
     pub connect_error_reports: u32,
     /// Report each n-th failed attempt to connect again to another server.
@@ -170,6 +172,7 @@ impl Default for Options {
             write_timeout: WriteTimeout::Default,
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
+            lame_duck_on_term: false,
             connect_error_reports: 3_600,
             reconnect_error_reports: 1,
             no_fast_producer_stall: false,

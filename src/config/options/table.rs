@@ -339,6 +339,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
                 read.map(|read| if read.is_zero() { default } else { read }),
             );
         }),
+    option("lame_duck_on_term", Kind::Boolean, "false")
+        .document("Enter lame duck mode on SIGTERM in place of a prompt shutdown.")
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| set(&mut o.lame_duck_on_term, boolean(e, p))),
     // Authorization
     option("authorization", Kind::Block, "")
         .document("Who may connect: one user, a token, or a list of users.")

@@ -1,0 +1,16 @@
+//! The server beside a program in a container, and under a service manager.
+
+#[cfg(test)]
+#[allow(dead_code, reason = "the tests of the server use more of it")]
+#[path = "../server/client.rs"]
+mod client;
+#[cfg(test)]
+mod health;
+#[cfg(test)]
+mod manager;
+#[cfg(test)]
+#[allow(dead_code, reason = "the tests of the server use more of it")]
+#[path = "../server/midge.rs"]
+mod midge;
+#[cfg(test)]
+mod restart;

@@ -62,6 +62,16 @@ pub struct Facts {
     pub label: String,
     /// The number of the machine's user at the other end of a Unix socket.
     pub unix_user: Option<u32>,
+    /// Whether the other end is in the server's own process.
+    pub in_process: bool,
+}
+
+impl Facts {
+    /// Whether nobody can listen in between: the other end is on the same machine, and no network between.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.in_process || self.unix_user.is_some()
+    }
 }
 
 /// One connection as others see it.

@@ -395,6 +395,7 @@ impl Inner {
             port: address.port(),
             began: (SystemTime::now(), now()),
             unix_user: None,
+            in_process: false,
             nonce: String::new(),
             label: format!("{endpoint} - rid:{id}"),
         };

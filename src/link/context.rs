@@ -221,8 +221,7 @@ impl ClientContext {
         info.client_ip.clone_from(&facts.ip);
         let settings = self.settings();
         info.auth_required = settings.authenticator.is_required();
-        // Nobody listens in between the ends of a Unix socket.
-        if facts.unix_user.is_none() {
+        if !facts.is_local() {
             info.tls_required = settings.tls.required;
             info.tls_verify = settings.tls.verify;
             info.tls_available = settings.tls.available;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::account_settings::{account_settings, cluster_name};
-use super::{ClientTls, ClientTlsOptions, ServerOptions};
+use super::{ClientTls, ClientTlsOptions, GivenListeners, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
     SubjectRules, UserIdentity, UserRules,
@@ -65,6 +65,7 @@ impl ServerOptions {
             configuration: Arc::new(options.clone()),
             tls,
             rates,
+            given: GivenListeners::default(),
         })
     }
 }

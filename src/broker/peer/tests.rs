@@ -28,6 +28,7 @@ fn facts(id: u64) -> Facts {
         nonce: String::new(),
         label: format!("cid:{id}"),
         unix_user: None,
+        in_process: false,
     }
 }
 

@@ -98,6 +98,9 @@ async fn start(
     if let (Some(file), Some(digest)) = (&options.config_file, &options.config_digest) {
         tracing::info!("Using configuration file: {} ({digest})", file.display());
     }
+    if let Some(bytes) = server.clients().broker.budget.limit() {
+        tracing::info!("Memory budget for what waits to be sent: {bytes} bytes");
+    }
     for warning in warnings {
         tracing::warn!("{}", warning.diagnostic);
     }

@@ -404,6 +404,7 @@ impl Inner {
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
         let max_pending = self.clients.settings().limits.max_pending;
         let peer = Peer::new_route(facts, sender, max_pending);
+        peer.join_budget(Arc::clone(&self.clients.broker.budget));
         let label = peer.label();
         tracing::info!(cid = id, "{label} - Route connection created");
         if let Some(facts) = tls {

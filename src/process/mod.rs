@@ -2,6 +2,7 @@
 //! asks of the machine.
 
 mod file_limit;
+mod memory_limit;
 mod pid_file;
 mod ports_file;
 mod service_manager;
@@ -10,6 +11,7 @@ mod system_users;
 use std::io;
 
 pub use file_limit::raise_file_limit;
+pub use memory_limit::memory_limit;
 pub use pid_file::write_pid_file;
 pub use ports_file::{Ports, PortsFile, listener_urls};
 pub use service_manager::{Progress, ServiceManager};

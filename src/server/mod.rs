@@ -10,6 +10,7 @@ mod local;
 mod newcomer;
 mod secure;
 pub mod settings;
+mod shedding;
 mod unix;
 
 use std::fmt;
@@ -474,6 +475,8 @@ impl Inner {
         }
         self.connections
             .spawn(accounts::forget_late_requests(Arc::clone(self)));
+        self.connections
+            .spawn(shedding::keep_within_budget(Arc::clone(self)));
         if let Some(monitoring) = monitoring {
             self.serve_monitoring(monitoring);
         }

@@ -1,20 +1,20 @@
 //! `midge healthcheck`, which images without a shell are probed with.
 
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use rcgen::generate_simple_self_signed;
 use rustix::process::Signal;
 
-use super::client::{Client, eventually};
+use super::client::{Client, PATIENCE, eventually};
 use super::midge::{Process, program};
 
 const MONITORING: &str = "http: \"127.0.0.1:-1\"";
 
 /// Where the server has said that it serves monitoring.
-fn monitoring(server: &Process) -> SocketAddr {
+pub(crate) fn monitoring(server: &Process) -> SocketAddr {
     let mut address = None;
     eventually("the monitoring port in the log", || {
         let log = server.log();
@@ -23,6 +23,25 @@ fn monitoring(server: &Process) -> SocketAddr {
         address.is_some()
     });
     address.unwrap()
+}
+
+/// A page of monitoring, with its head.
+pub(crate) fn page(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Says that a test did not run, in the form that `tests/run` counts. In CI nothing may be skipped.
+#[expect(clippy::print_stdout, reason = "whoever runs the tests reads it")]
+pub(crate) fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("test");
+    println!("skipped: {test}: {reason}");
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{reason}");
 }
 
 fn check(arguments: &[&str]) -> Output {

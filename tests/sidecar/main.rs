@@ -13,6 +13,8 @@ mod health;
 #[cfg(test)]
 mod manager;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 #[allow(
     dead_code,
     unused_imports,

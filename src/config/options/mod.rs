@@ -90,6 +90,8 @@ pub struct Options {
     pub max_payload: Option<u32>,
     /// Bytes that may wait to be written to one connection before it counts as a slow consumer.
     pub max_pending: u64,
+    /// Bytes that may wait for all connections together; 0 is without a limit, none a quarter of the container's limit.
+    pub memory_budget: Option<u64>,
     /// Closed connections remembered for monitoring.
     pub max_closed_clients: u32,
     /// Time between pings to an idle client.
@@ -165,6 +167,7 @@ impl Default for Options {
             max_control_line: 4_096,
             max_payload: Some(1_048_576),
             max_pending: 67_108_864,
+            memory_budget: None,
             max_closed_clients: 10_000,
             ping_interval: Duration::from_secs(120),
             ping_max: 2,

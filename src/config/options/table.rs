@@ -266,6 +266,21 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Bytes that may wait for one connection before it is closed as a slow consumer.")
         .section(Section::Limits)
         .store(|o, e, p| set(&mut o.max_pending, positive(e, i64::MAX, 67_108_864, p))),
+    option("memory_budget", Kind::Size, "")
+        .document(
+            "Bytes that may wait for all connections together; 0 is without a limit, the default \
+             a quarter of the container's.",
+        )
+        .example("256MB")
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| {
+            let bytes = integer(e, 0, i64::MAX, p);
+            set(
+                &mut o.memory_budget,
+                bytes.map(|bytes| u64::try_from(bytes).ok()),
+            );
+        }),
     option("max_closed_clients", Kind::Integer, "10000")
         .document("Closed connections remembered for monitoring.")
         .section(Section::Limits)

@@ -98,6 +98,7 @@ impl InternalConnection {
             context.settings().limits.max_pending,
         ));
         peer.set_options(false, true, false);
+        peer.join_budget(Arc::clone(&context.broker.budget));
         Self {
             context,
             account,

@@ -9,6 +9,7 @@ use super::account::{
     Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, Imports, SYSTEM_ACCOUNT,
 };
 use super::addresses::Addresses;
+use super::budget::MemoryBudget;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
@@ -37,6 +38,8 @@ pub struct Broker {
     addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+    /// What may wait for all connections together.
+    pub budget: Arc<MemoryBudget>,
 }
 
 /// What is to hold in an account.
@@ -112,6 +115,7 @@ impl Broker {
             closed: ClosedConnections::default(),
             addresses: Addresses::default(),
             stats: ServerStats::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -263,6 +267,7 @@ impl Broker {
     /// Enters a connection.
     pub fn register(&self, peer: Arc<Peer>) -> Population {
         self.stats.total_connections.add(1);
+        peer.join_budget(Arc::clone(&self.budget));
         let address = peer.facts().ip.parse();
         self.peers.insert(peer.id(), peer);
         Population {

@@ -13,7 +13,7 @@ use super::subscription::{Handling, Subscription};
 use crate::proto::op::Subscribe;
 use crate::subject;
 use crate::subject::transform::{
-    Functions, Transform, TransformError, destination_filter, way_back,
+    Functions, Transform, TransformError, destination_filter, is_placeholder,
 };
 
 /// How many answers a service gives to a request.
@@ -88,8 +88,7 @@ impl Correspondence {
         let destination = placeholders(local);
         let outward = Transform::new(exported, &destination, Functions::Reversible)?;
         let local = destination_filter(&destination);
-        let back = way_back(exported, &destination);
-        let inward = Transform::new(&local, &back, Functions::All)?;
+        let inward = outward.reverse(exported);
         Ok(Self {
             local: local.into_bytes().into(),
             outward: Rewriting::By(outward),
@@ -98,12 +97,25 @@ impl Correspondence {
     }
 }
 
-/// Whether an import can call `local` what the exporting account calls `exported`.
+/// Whether an import of a stream can call `local` what the exporting account calls `exported`.
 ///
 /// # Errors
 /// Their wildcards do not correspond.
-pub fn check_subjects(exported: &str, local: &str) -> Result<(), TransformError> {
+pub fn check_stream_subjects(exported: &str, local: &str) -> Result<(), TransformError> {
     Correspondence::new(exported, local).map(drop)
+}
+
+/// The same of a service, which must not have placeholders in `exported`: nats-server reads them as wildcards then,
+/// which `local` does not have.
+///
+/// # Errors
+/// Their wildcards do not correspond.
+pub fn check_service_subjects(exported: &str, local: &str) -> Result<(), TransformError> {
+    let maps = exported != local && subject::has_wildcard(exported.as_bytes());
+    if maps && exported.split('.').any(is_placeholder) {
+        return Err(TransformError::NotUsingAllWildcards(local.to_owned()));
+    }
+    check_stream_subjects(exported, local)
 }
 
 /// Messages that flow from another account into the one that has this import.

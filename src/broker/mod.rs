@@ -2,7 +2,7 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
-mod addresses;
+pub(crate) mod addresses;
 pub mod announce;
 mod batch;
 pub mod close;

@@ -787,4 +787,4 @@ impl Peer {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -213,11 +213,11 @@ impl System {
             until: clocks().1 + COUNT_PATIENCE,
             count: Some(Count {
                 sum,
-                missing: self.servers.len(),
+                missing: self.servers.0.len(),
             }),
         };
         let question = serde_json::to_vec(&counted).unwrap_or_default();
-        if self.servers.is_empty() || !self.await_answers(relay, COUNT_SUBJECT, &question) {
+        if self.servers.0.is_empty() || !self.await_answers(relay, COUNT_SUBJECT, &question) {
             self.send_to(&request.account, &lossy(&request.reply), &sum);
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::client::eventually;
+use crate::faults::impatient;
 use crate::mixed::{start, wait_until_linked};
 use crate::node::{Kind, Node, Setup, program};
 use crate::party::{Library, Mark, Party};
@@ -15,15 +16,6 @@ use Kind::{Midge, NatsServer};
 use Library::{AsyncNats, NatsPy};
 
 const MIXTURES: [[Kind; 3]; 2] = [[Midge, Midge, Midge], [NatsServer, Midge, NatsServer]];
-
-/// Servers that notice before long that another one does not answer, and are not mistaken when the machine is
-/// busy.
-fn impatient() -> Setup {
-    Setup {
-        cluster: "ping_interval: 1s, ping_max: 3".to_owned(),
-        ..Setup::default()
-    }
-}
 
 /// A cluster with clients at work.
 struct Work {

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +35,7 @@ use crate::broker::sharing::OwnServer;
 use crate::cluster::{Cluster, ClusterOptions, client_urls};
 use crate::config::Options;
 use crate::config::options::unix_socket::UnixSocket;
+use crate::conn::checks::PasswordChecks;
 use crate::conn::{Surroundings, Timeouts};
 use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
@@ -54,9 +55,6 @@ pub const COMPATIBLE_VERSION: &str = "2.15.1";
 
 /// The API level of that version.
 const API_LEVEL: u32 = 5;
-
-/// Passwords that are checked at the same time.
-const PASSWORD_CHECKS: usize = 2;
 
 /// How long a shutdown waits for connections to send what is pending.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -212,7 +210,7 @@ struct Inner {
     tls: RwLock<Option<Arc<ClientTls>>>,
     /// Where handshakes are done, once there is TLS.
     gate: OnceLock<Arc<HandshakeGate>>,
-    password_checks: Arc<Semaphore>,
+    password_checks: Arc<PasswordChecks>,
     lame_duck_duration: Duration,
     lame_duck_grace_period: Duration,
     address: SocketAddr,
@@ -286,7 +284,7 @@ impl Server {
                 timeouts: RwLock::new(options.timeouts),
                 tls: RwLock::default(),
                 gate: OnceLock::new(),
-                password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
+                password_checks: Arc::default(),
                 lame_duck_duration: options.lame_duck_duration,
                 lame_duck_grace_period: options.lame_duck_grace_period,
                 address,

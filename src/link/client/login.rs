@@ -18,7 +18,6 @@ impl Client {
             self.log_error("CONNECT is no JSON object with fields of the right types");
             return Err(Stop::Close(CloseReason::ProtocolViolation));
         }
-        turn.introduced = true;
         self.peer.note_activity(turn.now);
         if self.connected {
             // It may become somebody else, in another account.
@@ -38,7 +37,6 @@ impl Client {
         {
             return Err(self.deny(turn, Rejection::NoCredentials));
         }
-        turn.introduced = true;
         let decision = self.decide(turn);
         self.awaits_connect = false;
         match decision {
@@ -126,6 +124,7 @@ impl Client {
             let reason = CloseReason::MaximumAccountConnectionsExceeded;
             return Err(Stop::Close(reason));
         }
+        turn.introduced = true;
         self.account_limits = limits;
         if !Arc::ptr_eq(&self.account, &account) {
             self.account = account;

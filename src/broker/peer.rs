@@ -1,6 +1,8 @@
 //! The part of a connection that others reach: where they leave what it is to be sent.
 
 pub mod portrait;
+mod responses;
+pub mod slow;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -13,12 +15,13 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use self::portrait::Observed;
+use self::responses::Responses;
+use self::slow::Slow;
 use super::batch::{FrameBytes, Frames};
 use super::close::CloseReason;
 use super::security::TlsFacts;
 use super::spread::Refused;
 use super::subscription::{Count, Subscription};
-use crate::auth::{Permissions, ReplyTracker};
 use crate::outbound::{MAX_SLICES, Outbound, recycle};
 
 /// The sending side of a connection's socket, or whatever it has instead.
@@ -98,13 +101,6 @@ pub struct Peer {
     responses: Mutex<Option<Box<Responses>>>,
 }
 
-/// The answers that a peer may give to messages it got.
-#[derive(Debug)]
-struct Responses {
-    permissions: Arc<Permissions>,
-    tracker: ReplyTracker,
-}
-
 #[derive(Debug, Default)]
 struct State {
     outbound: Outbound,
@@ -125,6 +121,8 @@ struct State {
     out_bytes: u64,
     /// Bytes that the wire has taken, control lines included.
     sent: u64,
+    /// How it is treated when it is slow, if not as everybody.
+    slow: Option<Box<Slow>>,
 }
 
 /// What a connection's own task must look after.
@@ -138,12 +136,16 @@ pub struct Condition {
 
 impl State {
     fn pending(&self) -> usize {
-        self.outbound.pending() + self.sending
+        let held = self.slow.as_deref().map_or(0, Slow::held_bytes);
+        self.outbound.pending() + self.sending + held
     }
 
     fn discard(&mut self) {
         self.discards = true;
         self.outbound.clear();
+        if let Some(slow) = &mut self.slow {
+            slow.discard();
+        }
     }
 }
 
@@ -347,54 +349,6 @@ impl Peer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the peer answer messages as `permissions` say, or without regard to messages it gets.
-    pub fn set_responses(&self, permissions: Option<Arc<Permissions>>) {
-        let responses = permissions.and_then(|permissions| {
-            let tracker = ReplyTracker::new(permissions.responses()?);
-            Some(Box::new(Responses {
-                permissions,
-                tracker,
-            }))
-        });
-        self.tracks_responses
-            .store(responses.is_some(), Ordering::Relaxed);
-        *self
-            .responses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = responses;
-    }
-
-    /// Whether the peer may answer only messages that it got.
-    #[must_use]
-    pub fn tracks_responses(&self) -> bool {
-        self.tracks_responses.load(Ordering::Relaxed)
-    }
-
-    /// Whether the peer may publish on `subject` because it got a message that asked for it.
-    #[must_use]
-    pub fn may_respond(&self, subject: &[u8], now: Instant) -> bool {
-        let mut responses = self
-            .responses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        responses
-            .as_mut()
-            .is_some_and(|responses| responses.tracker.may_respond(subject, now))
-    }
-
-    /// Notes that the peer got a message that asks for an answer on `reply`.
-    pub(super) fn expect_response(&self, reply: &[u8], now: Instant) {
-        let mut responses = self
-            .responses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(responses) = responses.as_mut()
-            && !responses.permissions.may_publish(reply)
-        {
-            responses.tracker.delivered(reply, now);
-        }
-    }
-
     /// Leaves one message for one of the peer's subscriptions.
     ///
     /// `drop_when_gated` is nats-server's `no_fast_producer_stall`: what would pause the publisher is
@@ -408,6 +362,11 @@ impl Peer {
         let mut state = self.lock();
         if state.closing.is_some() || (state.gated && drop_when_gated) {
             return NOT_DELIVERED;
+        }
+        if state.slow.is_some()
+            && let Some(delivery) = self.deliver_slowly(&mut state, subscription, parcel)
+        {
+            return delivery;
         }
         let count = subscription.count(1);
         if count.taken == 0 {
@@ -457,12 +416,18 @@ impl Peer {
     pub(super) fn deliver_batch(
         &self,
         subscription: &Subscription,
-        frames: Frames<'_>,
+        mut frames: Frames<'_>,
         drop_when_gated: bool,
     ) -> BatchDelivery {
         let mut state = self.lock();
         if state.closing.is_some() || (state.gated && drop_when_gated) {
             return BatchDelivery::refused(frames.bytes);
+        }
+        if state.slow.is_some() {
+            match self.deliver_batch_slowly(&mut state, subscription, frames) {
+                Ok(outcome) => return outcome,
+                Err(same) => frames = same,
+            }
         }
         let count = subscription.count(frames.marks.len());
         if count.taken == 0 {
@@ -470,8 +435,8 @@ impl Peer {
         }
         let size = frames.size_of(count.taken);
         let length = frames.length_of(count.taken);
-        if state.blocked && state.pending() + length > self.max_pending() {
-            self.start_closing(&mut state, CloseReason::SlowConsumerPendingBytes);
+        if self.is_over(&state, state.pending() + length) {
+            self.cut_off(&mut state);
             return BatchDelivery::overflow(frames.bytes);
         }
         let left = (count.taken < frames.marks.len()).then(|| frames.bytes.behind(length));
@@ -511,17 +476,19 @@ impl Peer {
         }
         let pending = state.pending();
         let max_pending = self.max_pending();
-        let overflow = pending > max_pending && state.blocked;
+        let overflow = self.is_over(state, pending);
         if overflow {
-            self.start_closing(state, CloseReason::SlowConsumerPendingBytes);
+            self.cut_off(state);
         }
-        state.gated |= state.blocked && pending > max_pending / 4 * 3;
+        let slow = state.slow.as_deref();
+        let (gates, blocks) = slow.map_or((true, false), |slow| (slow.gates(), slow.blocks()));
+        state.gated |= state.blocked && gates && pending > max_pending / 4 * 3;
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {
             delivered: if overflow { 0 } else { count.taken },
             must_flush,
-            stalls: state.gated && !state.unresponsive && !overflow,
+            stalls: state.gated && (!state.unresponsive || blocks) && !overflow,
             expired: count.last,
             eager: !state.blocked && (pending > EAGER_FLUSH_BYTES || pending > max_pending / 2),
             overflow,
@@ -534,7 +501,9 @@ impl Peer {
         if state.closing.is_some() {
             return false;
         }
-        state.outbound.push([text]);
+        if !self.hold_text(&mut state, text) {
+            state.outbound.push([text]);
+        }
         self.after_append(
             &mut state,
             Count {
@@ -583,8 +552,11 @@ impl Peer {
                 if state.blocked {
                     return Flush::Blocked;
                 }
-                if state.outbound.is_empty() {
+                if state.outbound.is_empty() && !state.refill() {
                     state.dirty = false;
+                    if let Some(slow) = &mut state.slow {
+                        slow.recover();
+                    }
                     return Flush::Done;
                 }
                 state.sending = state.outbound.pending();
@@ -693,7 +665,8 @@ impl Peer {
     #[must_use]
     pub fn stalls(&self) -> bool {
         let state = self.lock();
-        state.gated && !state.unresponsive && state.closing.is_none()
+        let blocks = state.slow.as_deref().is_some_and(Slow::blocks);
+        state.gated && (!state.unresponsive || blocks) && state.closing.is_none()
     }
 
     /// Notes that the wire has been blocked for a while without progress.

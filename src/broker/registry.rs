@@ -9,6 +9,7 @@ use super::account::{
     Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, Imports, SYSTEM_ACCOUNT,
 };
 use super::addresses::Addresses;
+use super::close::CloseReason;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
@@ -253,6 +254,29 @@ impl Broker {
         if let Some(observer) = self.observer.get() {
             observer.notice(event());
         }
+    }
+
+    /// More waits for a peer than may: counts it and tells those who care. It is cut off, or loses messages
+    /// until it has caught up.
+    pub fn report_overflow(&self, slow: &Arc<Peer>) {
+        self.stats.slow_consumers.add(1);
+        if let Some(introduction) = slow.introduction().filter(|_| !slow.is_route())
+            && let Some(account) = self.known_account(&introduction.account)
+        {
+            account.slow_consumers.add(1);
+        }
+        let reason = CloseReason::SlowConsumerPendingBytes;
+        self.notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
+        let consequence = match slow.condition().closing {
+            Some(_) => "",
+            None => ", messages are dropped",
+        };
+        tracing::info!(
+            cid = slow.id(),
+            "{} - Slow Consumer Detected: MaxPending of {} Exceeded{consequence}",
+            slow.label(),
+            slow.max_pending()
+        );
     }
 
     /// A number for a new connection.

@@ -277,6 +277,7 @@ mod tests {
                 response: ResponseType::Single,
                 threshold: Duration::from_secs(1),
                 latency: None,
+                ..ServiceExport::default()
             }),
             since,
             measurement: None,

@@ -20,6 +20,7 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     MaximumConnectionsExceeded,
     MaximumAccountConnectionsExceeded,
+    MaximumSubscriptionsExceeded,
     MaximumPayloadExceeded,
     MaximumControlLineExceeded,
     ServerShutdown,
@@ -54,6 +55,7 @@ impl CloseReason {
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
             Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
+            Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
@@ -90,6 +92,7 @@ impl CloseReason {
             | Self::BadClientProtocolVersion
             | Self::MaximumConnectionsExceeded
             | Self::MaximumAccountConnectionsExceeded
+            | Self::MaximumSubscriptionsExceeded
             | Self::MaximumPayloadExceeded
             | Self::MaximumControlLineExceeded
             | Self::ServerShutdown

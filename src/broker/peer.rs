@@ -1,6 +1,7 @@
 //! The part of a connection that others reach: where they leave what it is to be sent.
 
 pub mod portrait;
+mod renewal;
 
 use std::fmt;
 use std::io::{self, IoSlice};

@@ -8,6 +8,7 @@ use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{Broker, Population};
+use crate::conn::Timeouts;
 use crate::proto::display::PayloadTrace;
 use crate::proto::encode;
 use crate::proto::info::Info;
@@ -84,7 +85,8 @@ pub struct TlsTerms {
     pub map_certificate: bool,
 }
 
-/// What can change while the server runs; a connection keeps what was in force when it began.
+/// What can change while the server runs. Connections take a change over when they are told of it, see
+/// [`ClientContext::replace_settings`].
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
     /// What clients may do at most.
@@ -95,6 +97,8 @@ pub struct ClientSettings {
     pub tls: TlsTerms,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// Time limits of connections.
+    pub timeouts: Timeouts,
 }
 
 /// What all clients of a server share.
@@ -103,7 +107,7 @@ pub struct ClientContext {
     /// Accounts, connections and counters.
     pub broker: Arc<Broker>,
     settings: RwLock<Arc<ClientSettings>>,
-    info: Info,
+    info: RwLock<Arc<Info>>,
     topology: RwLock<Topology>,
 }
 
@@ -126,7 +130,7 @@ impl ClientContext {
         Self {
             broker,
             settings,
-            info,
+            info: RwLock::new(Arc::new(info)),
             topology: RwLock::default(),
         }
     }
@@ -163,12 +167,16 @@ impl ClientContext {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other settings in force for new connections.
+    /// Puts other settings in force. Each connection judges its client by them, as soon as its task comes to it.
     pub fn replace_settings(&self, settings: ClientSettings) {
         *self
             .settings
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        // Whoever registers later finds the new settings by itself.
+        for peer in self.broker.peers() {
+            peer.wake();
+        }
     }
 
     /// A peer is cut off because too much was pending for it: counts it and tells those who care.
@@ -191,8 +199,14 @@ impl ClientContext {
 
     /// What clients are told, less what concerns one of them alone.
     #[must_use]
-    pub fn info(&self) -> &Info {
-        &self.info
+    pub fn info(&self) -> Arc<Info> {
+        Arc::clone(&self.info.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what clients are told from now on.
+    pub fn change_info(&self, change: impl FnOnce(&mut Info)) {
+        let mut info = self.info.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut info));
     }
 
     /// The INFO document that greets a client.
@@ -210,7 +224,7 @@ impl ClientContext {
     /// that credentials are required even where clients without any are let in (oracle).
     #[must_use]
     pub fn info_for(&self, client: &Peer) -> Info {
-        let mut info = self.info.clone();
+        let mut info = Info::clone(&self.info());
         let facts = client.facts();
         info.client_id = facts.id;
         let topology = self.topology.read().unwrap_or_else(PoisonError::into_inner);

@@ -17,16 +17,22 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub(super) struct BoundSocket {
     listener: UnixListener,
+    /// Where clients look for it.
     path: PathBuf,
+    /// Where it is.
+    present: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
 }
 
 /// Listens. The socket gets its permissions and its owner under another name and before it listens, so that there is
-/// no moment in which it could be reached by somebody who may not, whatever the process's umask.
-pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
+/// no moment in which it could be reached by somebody who may not, whatever the process's umask. It stays under that
+/// name until it [appears](BoundSocket::appear). One that takes over replaces a socket that is listened on.
+pub(super) fn bind(options: &UnixSocket, takes_over: bool) -> io::Result<BoundSocket> {
     let path = &options.path;
-    refuse_taken(path)?;
+    if !takes_over {
+        refuse_taken(path)?;
+    }
     let hidden = hidden_name(path);
     match fs::remove_file(&hidden) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -40,21 +46,18 @@ pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
         chown(&hidden, options.owner, options.group)?;
         fs::set_permissions(&hidden, Permissions::from_mode(options.mode))?;
         let file = fs::metadata(&hidden)?;
-        fs::rename(&hidden, path)?;
         Ok((file.dev(), file.ino()))
     })();
-    if ready.is_err() {
-        let _ = fs::remove_file(&hidden);
-    }
-    let identity = ready?;
-    match socket.listen(BACKLOG) {
-        Ok(listener) => Ok(BoundSocket {
+    let bound = ready.and_then(|identity| Ok((identity, socket.listen(BACKLOG)?)));
+    match bound {
+        Ok((identity, listener)) => Ok(BoundSocket {
             listener,
             path: path.clone(),
+            present: hidden,
             identity,
         }),
         Err(error) => {
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(&hidden);
             Err(error)
         }
     }
@@ -89,6 +92,13 @@ fn hidden_name(path: &Path) -> PathBuf {
 }
 
 impl BoundSocket {
+    /// Lets clients find it, in place of what is there under its name.
+    pub(super) fn appear(&mut self) -> io::Result<()> {
+        fs::rename(&self.present, &self.path)?;
+        self.present.clone_from(&self.path);
+        Ok(())
+    }
+
     /// The next client, and who it is as the system vouches for it.
     pub(super) async fn accept(&self) -> io::Result<(UnixStream, UCred)> {
         let (stream, _) = self.listener.accept().await?;
@@ -99,9 +109,9 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let present = fs::symlink_metadata(&self.path);
+        let present = fs::symlink_metadata(&self.present);
         if present.is_ok_and(|file| (file.dev(), file.ino()) == self.identity) {
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.present);
         }
     }
 }

@@ -788,4 +788,4 @@ impl Peer {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -181,6 +181,9 @@ impl<L: Link> Connection<L> {
     pub fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
             let reason = self.serve().await;
+            if reason == CloseReason::WriteError && self.link.hears_last_words() {
+                self.hear_last_words().await;
+            }
             self.peer.note_end(Instant::now().into_std());
             while self.link.release() {
                 tokio::task::yield_now().await;
@@ -257,6 +260,25 @@ impl<L: Link> Connection<L> {
                 Woken::Turned(turned)
             }
         }
+    }
+
+    /// Serves what had arrived before the socket broke: it may say why the peer hung up.
+    async fn hear_last_words(&mut self) {
+        let Self {
+            reader, link, peer, ..
+        } = self;
+        let heard = async {
+            loop {
+                let turned = poll_fn(|context| reader.poll_turn(context, link, peer)).await;
+                let Turned::Served { verdict, .. } = turned else {
+                    return;
+                };
+                if !matches!(verdict, Verdict::Continue) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LINGER, heard).await;
     }
 
     fn after_turn(&mut self, turned: Turned) {

@@ -39,6 +39,11 @@ pub trait Link: Send + 'static {
     /// Reading failed; the reason to close with.
     fn read_failed(&mut self, error: &std::io::Error) -> CloseReason;
 
+    /// Whether what arrived before writing failed is still to be served.
+    fn hears_last_words(&self) -> bool {
+        false
+    }
+
     /// The peer does not answer pings: says so to it and to the log.
     fn stale(&mut self);
 

@@ -20,3 +20,5 @@ mod node;
 mod proxy;
 mod secure;
 mod simulation;
+#[path = "../shared/wait.rs"]
+mod wait;

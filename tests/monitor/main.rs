@@ -30,3 +30,6 @@ mod services;
 mod shape;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

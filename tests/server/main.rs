@@ -37,3 +37,6 @@ mod slow;
 mod unix_socket;
 #[cfg(test)]
 mod unsubscribe;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

@@ -41,7 +41,7 @@ pub(in crate::broker) fn route_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
 }
 
 /// A peer that takes whatever it is sent.
-pub(in crate::broker) fn peer(id: u64) -> Arc<Peer> {
+pub(crate) fn peer(id: u64) -> Arc<Peer> {
     peer_on(id, &Arc::default())
 }
 

@@ -130,16 +130,17 @@ impl Client {
             self.refuse(turn, &refusal);
             return;
         }
-        let taken = self
-            .sids
-            .get(subscribe.sid)
-            .is_some_and(|found| !found.is_closed());
-        if !taken {
+        let found = self.sids.get(subscribe.sid);
+        let (is_known, has_ended) = (
+            found.is_some(),
+            found.is_some_and(|found| found.is_closed()),
+        );
+        if !is_known || has_ended {
             if !subject::is_valid_filter(subscribe.filter) {
                 self.refuse(turn, &ProtocolError::InvalidSubject);
                 return;
             }
-            if let Some(ended) = self.sids.remove(subscribe.sid) {
+            if has_ended && let Some(ended) = self.sids.remove(subscribe.sid) {
                 self.peer.end_subscription(&ended);
             }
             let admits = self.permissions.as_ref().and_then(|permissions| {

@@ -358,6 +358,11 @@ impl Link for Route {
         CloseReason::ReadError
     }
 
+    /// A server that refuses another one says why and closes; that may be noticed first by a write.
+    fn hears_last_words(&self) -> bool {
+        true
+    }
+
     fn stale(&mut self) {
         self.broker.stats.stale_connections.add(1);
         self.log_debug("Stale Route Connection - Closing");

@@ -277,7 +277,7 @@ impl Process {
         if let Some(log) = log {
             self.log.switch(log);
         }
-        self.server.apply_reload(prepared);
+        self.server.apply_reload(prepared).await;
         self.log_options = log_options;
         self.options = options;
         self.tell_new_places(&changes);

@@ -305,9 +305,10 @@ fn without_places(options: &Options) -> Options {
     let mut options = options.clone();
     let place = super::Place::Assignment(String::new());
     let users = |users: &mut Vec<User>| {
-        for user in users {
+        for user in users.iter_mut() {
             user.place.clone_from(&place);
         }
+        users.sort_by(|one, other| one.identity.name().cmp(other.identity.name()));
     };
     let mappings = |mappings: &mut Vec<Mapping>| {
         for mapping in mappings {
@@ -349,4 +350,66 @@ fn without_places(options: &Options) -> Options {
         tls.place.clone_from(&place);
     }
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load_text;
+    use super::super::options::table::list;
+    use super::*;
+
+    fn between(old: &str, new: &str) -> Vec<Change> {
+        let load = |text: &str| load_text(text, "f", true).unwrap().options;
+        changes(&load(old), &load(new))
+    }
+
+    #[test]
+    fn where_and_in_which_order_things_are_written_is_no_change() {
+        let old = "accounts { A { users: [{user: a, password: p}, {user: b, password: p}], imports: [], mappings { x: y } }, B {} }
+            cluster { port: 1, routes: [\"nats://a:1\"] }\nport: 4222";
+        let new = "\n\nlisten: \"0.0.0.0:4222\"
+            accounts { B {}, A { mappings { x: y }, users: [{user: b, password: p}, {user: a, password: p}] } }
+
+            cluster { routes: [\"nats://a:1\"], listen: \"0.0.0.0:1\" }";
+        assert_eq!(between(old, new), []);
+    }
+
+    #[test]
+    fn lists_tell_what_comes_goes_and_changes_and_no_secret() {
+        let users = |users: &str| format!("authorization {{ users: [{users}] }}");
+        let old =
+            users("{user: a, password: one}, {user: b, password: two}, {user: c, password: three}");
+        let new = users(
+            "{user: d, password: four}, {user: b, password: five}, {user: c, password: three}",
+        );
+        let changed = between(&old, &new);
+        let line = "authorization.users: added d; removed a; changed b (applied; clients that may not be connected any \
+                    more are closed)";
+        assert_eq!(changed[0].to_string(), line);
+        assert_eq!(changed[0].notice(), "Reloaded: authorization users");
+        assert_eq!(changed.len(), 1);
+        let secrets = between("authorization {token: abc}", "authorization {token: def}");
+        let shown = format!("{secrets:?}{}{}", secrets[0], secrets[0].notice());
+        assert!(!shown.contains("abc") && !shown.contains("def"), "{shown}");
+    }
+
+    /// Every option has its say here, and the table tells the same as the reload does.
+    #[test]
+    fn every_option_is_watched() {
+        for option in list().iter().filter(|option| option.path.len() == 1) {
+            let key = option.about.key;
+            // These are other ways to write host and port.
+            if option.missing.is_some() || ["listen", "https"].contains(&key) {
+                continue;
+            }
+            let block = format!("{key}.");
+            let mut effects =
+                watched().filter(|(name, _)| *name == key || name.starts_with(&block));
+            let live = effects
+                .next()
+                .map(|(_, effect)| !matches!(effect, Restart(_)));
+            let known = live.unwrap_or_else(|| panic!("nobody watches {key}"));
+            assert_eq!(option.live(), known, "{key}");
+        }
+    }
 }

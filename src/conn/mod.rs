@@ -358,10 +358,11 @@ impl<L: Link> Connection<L> {
 
     /// Takes over settings that have changed, if that is what woke the task.
     fn reconsider(&mut self) {
-        if let Some(timeouts) = self.link.reconsider() {
+        let now = Instant::now();
+        if let Some(timeouts) = self.link.reconsider(now.into_std()) {
             self.write_deadline = timeouts.write_deadline;
             self.keepalive
-                .change(Instant::now(), timeouts.ping_interval, timeouts.ping_max);
+                .change(now, timeouts.ping_interval, timeouts.ping_max);
         }
     }
 

@@ -62,7 +62,7 @@ pub trait Link: Send + 'static {
     }
 
     /// Settings may have changed: judges the peer by those in force. The time limits, if it took others over.
-    fn reconsider(&mut self) -> Option<Timeouts> {
+    fn reconsider(&mut self, _now: Instant) -> Option<Timeouts> {
         None
     }
 

@@ -167,16 +167,19 @@ impl ClientContext {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other settings in force. Each connection judges its client by them, as soon as its task comes to it.
-    pub fn replace_settings(&self, settings: ClientSettings) {
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    /// Puts other settings in force; those before. Each connection judges its client by them, as soon as its task
+    /// comes to it, and then holds the old ones no longer.
+    pub fn replace_settings(&self, settings: ClientSettings) -> Arc<ClientSettings> {
+        let before = {
+            let current = self.settings.write();
+            let mut current = current.unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::new(settings))
+        };
         // Whoever registers later finds the new settings by itself.
         for peer in self.broker.peers() {
             peer.wake();
         }
+        before
     }
 
     /// A peer is cut off because too much was pending for it: counts it and tells those who care.

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::listener::{self, Listener};
+use super::unix::{self, HiddenSocket};
 use super::{Inner, StartError};
 use crate::config::Options;
 use crate::config::options::unix_socket::UnixSocket;
@@ -79,6 +80,7 @@ pub(super) struct Bound {
 #[derive(Debug)]
 enum Listening {
     Clients(Listener),
+    Unix(HiddenSocket),
     Monitoring(HttpListener),
 }
 
@@ -183,7 +185,7 @@ impl Doors {
             }
             stays
         });
-        open.extend(bound.into_iter().map(|bound| bound.open(server)));
+        open.extend(bound.into_iter().filter_map(|bound| bound.open(server)));
     }
 }
 
@@ -192,21 +194,21 @@ impl Bound {
     pub(super) fn client_address(&self) -> Option<SocketAddr> {
         match &self.listener {
             Listening::Clients(listener) => listener.address(),
-            Listening::Monitoring(_) => None,
+            Listening::Unix(_) | Listening::Monitoring(_) => None,
         }
     }
 
-    fn open(self, server: &Arc<Inner>) -> Door {
+    fn open(self, server: &Arc<Inner>) -> Option<Door> {
         let Self { place, listener } = self;
         let (address, socket, closing) = match listener {
-            Listening::Clients(mut listener) => {
-                listener.appear();
-                let closing = server.closing_listeners.child_token();
-                let door = (listener.address(), listener.socket(), closing.clone());
-                let accepting = listener.accept(Arc::clone(server), closing);
-                server.listeners.spawn(accepting);
-                door
-            }
+            Listening::Clients(listener) => accept(listener, server),
+            Listening::Unix(hidden) => match hidden.appear() {
+                Ok(socket) => accept(Listener::Unix(socket), server),
+                Err(error) => {
+                    tracing::error!("Error listening on unix socket: {error}");
+                    return None;
+                }
+            },
             Listening::Monitoring(listener) => {
                 let closing = server.stopping.child_token();
                 let socket = Arc::downgrade(listener.socket());
@@ -216,13 +218,25 @@ impl Bound {
                 door
             }
         };
-        Door {
+        Some(Door {
             place: place.with_port(address),
             address,
             socket,
             closing,
-        }
+        })
     }
+}
+
+/// Lets clients in; where they come in, and what ends it.
+fn accept(
+    listener: Listener,
+    server: &Arc<Inner>,
+) -> (Option<SocketAddr>, Weak<TcpListener>, CancellationToken) {
+    let closing = server.closing_listeners.child_token();
+    let door = (listener.address(), listener.socket(), closing.clone());
+    let accepting = listener.accept(Arc::clone(server), closing);
+    server.listeners.spawn(accepting);
+    door
 }
 
 async fn bind(place: &Place, takes_over: bool) -> Result<Listening, StartError> {
@@ -236,12 +250,12 @@ async fn bind(place: &Place, takes_over: bool) -> Result<Listening, StartError> 
             listener.map(Listening::Clients)
         }
         Place::Unix(socket) => {
-            let listener = Listener::bind_unix(socket, takes_over);
-            let listener = listener.map_err(|source| StartError::ListenUnix {
+            let hidden = unix::bind(socket, takes_over);
+            let hidden = hidden.map_err(|source| StartError::ListenUnix {
                 path: socket.path.clone(),
                 source,
             });
-            listener.map(Listening::Clients)
+            hidden.map(Listening::Unix)
         }
         Place::Monitoring { host, port, .. } => {
             let bound = listener::bind(host, *port, takes_over).await;

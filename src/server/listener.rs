@@ -11,10 +11,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::newcomer::{Newcomer, Origin};
-use super::unix::{self, BoundSocket};
+use super::unix::BoundSocket;
 use super::{Inner, secure};
 use crate::broker::close::CloseReason;
-use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::transport::{ReadHalf, WriteHalf, split_tcp, split_unix};
 use crate::proto::error::ProtocolError;
 
@@ -42,20 +41,6 @@ impl Listener {
     pub(super) async fn bind(host: &str, port: u16, takes_over: bool) -> io::Result<Self> {
         let socket = bind(host, port, takes_over).await?;
         Ok(Self::Tcp(Arc::new(socket)))
-    }
-
-    /// Listens on a Unix socket, which nobody sees until it [appears](Self::appear).
-    pub(super) fn bind_unix(options: &UnixSocket, takes_over: bool) -> io::Result<Self> {
-        unix::bind(options, takes_over).map(Self::Unix)
-    }
-
-    /// Lets clients find a Unix socket.
-    pub(super) fn appear(&mut self) {
-        if let Self::Unix(socket) = self
-            && let Err(error) = socket.appear()
-        {
-            tracing::error!("Error listening on unix socket: {error}");
-        }
     }
 
     /// The socket, if it is one of TCP.

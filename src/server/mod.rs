@@ -218,38 +218,12 @@ impl Server {
         let address = bound.iter().find_map(Bound::client_address);
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
-        let broker = Arc::new(match &options.cluster {
-            Some(_) => Broker::new_announced(&options.system_account),
-            None => Broker::new(&options.system_account),
-        });
         let own = Arc::new(accounts::own_server(&options, &info));
-        broker
-            .configure(&options.accounts, &own)
-            .map_err(StartError::Accounts)?;
-        let ServerOptions {
-            limits,
-            authenticator,
-            configuration,
-            tls,
-            rates,
-            timeouts,
-            ..
-        } = options;
-        let context = ClientContext::new(
-            broker,
-            ClientSettings {
-                limits,
-                authenticator,
-                tls: tls.as_deref().map(ClientTls::terms).unwrap_or_default(),
-                rates,
-                timeouts,
-            },
-            info,
-        );
-        let context = Arc::new(context);
+        let broker = new_broker(&options, &own)?;
+        let context = Arc::new(ClientContext::new(broker, first_settings(&options), info));
         let urls = client_urls(options.advertise.as_ref(), &options.host, address.port());
         let cluster = start_cluster(options.cluster, &context, urls).await?;
-        let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
+        let monitor = Arc::new(Monitor::new(Arc::clone(&context), options.configuration));
         let closing_services = CancellationToken::new();
         let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
@@ -279,10 +253,10 @@ impl Server {
             }),
         };
         let inner = &server.inner;
-        if tls.is_some() {
+        if options.tls.is_some() {
             inner.start_gate().map_err(StartError::Handshakes)?;
         }
-        inner.put_tls(tls);
+        inner.put_tls(options.tls);
         inner.doors.switch(inner, &places, bound);
         inner
             .connections
@@ -504,6 +478,28 @@ fn places(options: &ServerOptions) -> Vec<Place> {
     let unix = options.unix_socket.clone().map(Place::Unix);
     let monitoring = Place::of_monitoring(&options.configuration);
     clients.into_iter().chain(unix).chain(monitoring).collect()
+}
+
+fn new_broker(options: &ServerOptions, own: &Arc<OwnServer>) -> Result<Arc<Broker>, StartError> {
+    let broker = match &options.cluster {
+        Some(_) => Broker::new_announced(&options.system_account),
+        None => Broker::new(&options.system_account),
+    };
+    broker
+        .configure(&options.accounts, own)
+        .map_err(StartError::Accounts)?;
+    Ok(Arc::new(broker))
+}
+
+fn first_settings(options: &ServerOptions) -> ClientSettings {
+    let tls = options.tls.as_deref();
+    ClientSettings {
+        limits: options.limits.clone(),
+        authenticator: Arc::clone(&options.authenticator),
+        tls: tls.map(ClientTls::terms).unwrap_or_default(),
+        rates: Arc::clone(&options.rates),
+        timeouts: options.timeouts,
+    }
 }
 
 /// What clients are told, less what concerns one of them alone.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::account_settings::account_settings;
 use super::doors::{Bound, Place};
@@ -20,6 +21,12 @@ use crate::link::context::ClientSettings;
 use crate::proto::encode;
 use crate::proto::error::ProtocolError;
 use crate::tls::{GateLimits, HandshakeGate};
+
+/// How long a reload waits until every connection has taken it over. One that sends its last bytes may take longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two looks whether they have.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A configuration that can be put in force. What it needs is there already: files are read, and new listeners hold
 /// their ports. When it is dropped, nothing of that remains.
@@ -65,7 +72,7 @@ impl Server {
     pub async fn reload(&self, options: &Options) -> Result<Vec<Change>, String> {
         let prepared = self.prepare_reload(options).await?;
         let changes = prepared.changes.clone();
-        self.apply_reload(prepared);
+        self.apply_reload(prepared).await;
         Ok(changes)
     }
 
@@ -103,8 +110,9 @@ impl Server {
         })
     }
 
-    /// Puts a configuration in force that was made ready.
-    pub fn apply_reload(&self, prepared: PreparedReload) {
+    /// Puts a configuration in force that was made ready. When it returns, connections have taken it over, but for those
+    /// that were held up for a second.
+    pub async fn apply_reload(&self, prepared: PreparedReload) {
         let inner = &self.inner;
         let PreparedReload {
             options,
@@ -122,20 +130,27 @@ impl Server {
         let address = bound.iter().find_map(Bound::client_address);
         inner.change_info(&options, &settings, address);
         let most = settings.limits.max_connections;
-        inner.context.replace_settings(settings);
+        let before = inner.context.replace_settings(settings);
         inner.close_excess(most);
         inner.doors.switch(inner, &places, bound);
+        let taken_over = async {
+            while Arc::strong_count(&before) > 1 {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, taken_over).await;
     }
 }
 
 /// What cannot change while the server runs, in nats-server's words.
 fn refuse_fixed(changes: &[Change]) -> Result<(), String> {
-    let fixed = changes.iter().filter_map(|change| match change.effect {
-        Effect::Restart(name) => Some(format!(
-            "config reload not supported for {name}: old={}, new={}",
-            change.old, change.new
-        )),
-        _ => None,
+    let fixed = changes.iter().filter_map(|change| {
+        let Effect::Restart(name) = change.effect else {
+            return None;
+        };
+        let Change { old, new, .. } = change;
+        let refusal = format!("config reload not supported for {name}: old={old}, new={new}");
+        Some(refusal)
     });
     let fixed: Vec<String> = fixed.collect();
     if fixed.is_empty() {
@@ -195,7 +210,8 @@ impl Inner {
         peers.sort_unstable_by_key(|peer| peer.id());
         let excess = peers.split_off(most.min(peers.len()));
         for peer in &excess {
-            turn_away(peer, &ProtocolError::MaximumConnections);
+            let reason = CloseReason::MaximumConnectionsExceeded;
+            turn_away(peer, &ProtocolError::MaximumConnections, reason);
         }
         if !excess.is_empty() {
             let count = excess.len();
@@ -212,18 +228,15 @@ impl Inner {
             let count = counts.entry(account).or_default();
             *count += 1;
             if most.is_some_and(|most| *count > most) {
-                turn_away(&peer, &ProtocolError::MaximumAccountConnections);
+                let reason = CloseReason::MaximumAccountConnectionsExceeded;
+                turn_away(&peer, &ProtocolError::MaximumAccountConnections, reason);
             }
         }
     }
 }
 
 /// Closes a client that is one too many.
-fn turn_away(peer: &Peer, error: &ProtocolError) {
-    let reason = match error {
-        ProtocolError::MaximumAccountConnections => CloseReason::MaximumAccountConnectionsExceeded,
-        _ => CloseReason::MaximumConnectionsExceeded,
-    };
+fn turn_away(peer: &Peer, error: &ProtocolError, reason: CloseReason) {
     tracing::error!(cid = peer.id(), "{} - {}", peer.label(), error.text());
     if peer.send(&encode::error(error)) {
         peer.flush();

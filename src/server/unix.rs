@@ -13,22 +13,41 @@ use crate::config::options::unix_socket::UnixSocket;
 /// Connections that the system completes before they are accepted; it may allow fewer.
 const BACKLOG: u32 = 4096;
 
-/// A bound socket. Its file is removed when this is dropped, unless somebody has put another one there.
+/// A socket that nobody can find yet.
 #[derive(Debug)]
-pub(super) struct BoundSocket {
-    listener: UnixListener,
-    /// Where clients look for it.
+pub(super) struct HiddenSocket {
+    socket: Socket,
+    file: HiddenFile,
+    /// Where clients will look for it.
     path: PathBuf,
-    /// Where it is.
-    present: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
 }
 
-/// Listens. The socket gets its permissions and its owner under another name and before it listens, so that there is
-/// no moment in which it could be reached by somebody who may not, whatever the process's umask. It stays under that
-/// name until it [appears](BoundSocket::appear). One that takes over replaces a socket that is listened on.
-pub(super) fn bind(options: &UnixSocket, takes_over: bool) -> io::Result<BoundSocket> {
+/// The file of a hidden socket, which is removed when this is dropped.
+#[derive(Debug)]
+struct HiddenFile(PathBuf);
+
+impl Drop for HiddenFile {
+    fn drop(&mut self) {
+        // It may have got its name.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A bound socket. Its file is removed when this is dropped, unless somebody has put another one there.
+#[derive(Debug)]
+pub(super) struct BoundSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// Makes a socket. It gets its permissions and its owner under another name and before it listens, so that there is
+/// no moment in which it could be reached by somebody who may not, whatever the process's umask. One that takes over
+/// may replace a socket that is listened on.
+pub(super) fn bind(options: &UnixSocket, takes_over: bool) -> io::Result<HiddenSocket> {
     let path = &options.path;
     if !takes_over {
         refuse_taken(path)?;
@@ -42,25 +61,16 @@ pub(super) fn bind(options: &UnixSocket, takes_over: bool) -> io::Result<BoundSo
     // On Linux the file begins with the permissions of the socket: none for others. Elsewhere this does nothing.
     let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
     socket.bind(&hidden)?;
-    let ready = (|| -> io::Result<(u64, u64)> {
-        chown(&hidden, options.owner, options.group)?;
-        fs::set_permissions(&hidden, Permissions::from_mode(options.mode))?;
-        let file = fs::metadata(&hidden)?;
-        Ok((file.dev(), file.ino()))
-    })();
-    let bound = ready.and_then(|identity| Ok((identity, socket.listen(BACKLOG)?)));
-    match bound {
-        Ok((identity, listener)) => Ok(BoundSocket {
-            listener,
-            path: path.clone(),
-            present: hidden,
-            identity,
-        }),
-        Err(error) => {
-            let _ = fs::remove_file(&hidden);
-            Err(error)
-        }
-    }
+    let file = HiddenFile(hidden);
+    chown(&file.0, options.owner, options.group)?;
+    fs::set_permissions(&file.0, Permissions::from_mode(options.mode))?;
+    let metadata = fs::metadata(&file.0)?;
+    Ok(HiddenSocket {
+        socket,
+        file,
+        path: path.clone(),
+        identity: (metadata.dev(), metadata.ino()),
+    })
 }
 
 /// What a server left behind that died is replaced; a socket that somebody listens on is not, nor is any other file.
@@ -91,14 +101,31 @@ fn hidden_name(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-impl BoundSocket {
-    /// Lets clients find it, in place of what is there under its name.
-    pub(super) fn appear(&mut self) -> io::Result<()> {
-        fs::rename(&self.present, &self.path)?;
-        self.present.clone_from(&self.path);
-        Ok(())
+impl HiddenSocket {
+    /// Puts it in the place of whatever has its name, and listens.
+    pub(super) fn appear(self) -> io::Result<BoundSocket> {
+        let Self {
+            socket,
+            file,
+            path,
+            identity,
+        } = self;
+        fs::rename(&file.0, &path)?;
+        match socket.listen(BACKLOG) {
+            Ok(listener) => Ok(BoundSocket {
+                listener,
+                path,
+                identity,
+            }),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
     }
+}
 
+impl BoundSocket {
     /// The next client, and who it is as the system vouches for it.
     pub(super) async fn accept(&self) -> io::Result<(UnixStream, UCred)> {
         let (stream, _) = self.listener.accept().await?;
@@ -109,9 +136,9 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let present = fs::symlink_metadata(&self.present);
+        let present = fs::symlink_metadata(&self.path);
         if present.is_ok_and(|file| (file.dev(), file.ino()) == self.identity) {
-            let _ = fs::remove_file(&self.present);
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

@@ -28,6 +28,10 @@ mod protocol;
 #[cfg(test)]
 mod queues;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod reload_listeners;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod security;

@@ -64,22 +64,6 @@ pub struct Cluster {
     pub place: Place,
 }
 
-impl Cluster {
-    /// Whether another block asks for the same, wherever each was written.
-    #[must_use]
-    pub fn asks_for_the_same_as(&self, other: &Self) -> bool {
-        let mut other = other.clone();
-        other.place.clone_from(&self.place);
-        for (route, own) in other.routes.iter_mut().zip(&self.routes) {
-            route.place.clone_from(&own.place);
-        }
-        if let (Some(tls), Some(own)) = (&mut other.tls, &self.tls) {
-            tls.place.clone_from(&own.place);
-        }
-        *self == other
-    }
-}
-
 /// How links are compressed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
@@ -542,35 +526,4 @@ fn thresholds(written: Vec<i64>, entry: &Entry, problems: &mut Problems) -> Opti
 /// What there is to say about the options of the block.
 pub(crate) fn about() -> Vec<&'static About> {
     abouts(CLUSTER)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_are_compared_by_what_they_ask_for() {
-        let place = |line| Place::File {
-            file: "f".into(),
-            line,
-            column: 1,
-        };
-        let route = |line, port| RouteUrl {
-            scheme: "nats".to_owned(),
-            user: None,
-            password: None,
-            host: "a".to_owned(),
-            port: Some(port),
-            place: place(line),
-        };
-        let mut one = empty(place(1));
-        one.routes = vec![route(2, 1)];
-        let mut other = empty(place(3));
-        other.routes = vec![route(4, 1)];
-        assert!(one != other && one.asks_for_the_same_as(&other));
-        other.routes = vec![route(4, 2)];
-        assert!(!one.asks_for_the_same_as(&other));
-        other.routes.clear();
-        assert!(!one.asks_for_the_same_as(&other));
-    }
 }

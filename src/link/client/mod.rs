@@ -11,7 +11,7 @@ mod trace;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
 use crate::broker::account::{Account, AccountLimits};
@@ -411,8 +411,8 @@ impl Link for Client {
         }
     }
 
-    fn reconsider(&mut self) -> Option<Timeouts> {
-        self.take_over_settings()
+    fn reconsider(&mut self, now: Instant) -> Option<Timeouts> {
+        self.take_over_settings(now)
     }
 
     fn release(&mut self) -> bool {

@@ -13,7 +13,7 @@ use crate::proto::error::ProtocolError;
 
 impl Client {
     /// Takes over the settings in force and judges the client by them; the time limits, if they were others.
-    pub(super) fn take_over_settings(&mut self) -> Option<Timeouts> {
+    pub(super) fn take_over_settings(&mut self, now: Instant) -> Option<Timeouts> {
         let settings = self.context.settings();
         if Arc::ptr_eq(&settings, &self.settings) {
             return None;
@@ -22,7 +22,7 @@ impl Client {
         self.settings = settings;
         self.peer.set_max_pending(self.settings.limits.max_pending);
         if self.connected {
-            self.renew_login();
+            self.renew_login(now);
         } else if !self.awaits_connect && self.settings.authenticator.is_required() {
             // It was never given a time to log in, and may have taken itself for welcome (oracle).
             self.turn_out(Rejection::NoCredentials);
@@ -39,11 +39,11 @@ impl Client {
         }
     }
 
-    fn renew_login(&mut self) {
+    fn renew_login(&mut self, now: Instant) {
         let Some(login) = self.login.take() else {
             return;
         };
-        match self.judge(&login) {
+        match self.judge(&login, now) {
             Renewal::Keep(renewed) => self.stay(&login, renewed),
             Renewal::Moved => self.peer.close(CloseReason::ClientClosed),
             Renewal::Refuse(rejection) => self.turn_out(rejection),
@@ -52,21 +52,17 @@ impl Client {
 
     /// Who the client is under the rules in force now. Where nothing was asked for until now, what CONNECT said
     /// counts (oracle).
-    fn judge(&self, login: &Login) -> Renewal {
+    fn judge(&self, login: &Login, now: Instant) -> Renewal {
         let authenticator = &self.settings.authenticator;
         let was_open = login.user.is_none() && authenticator.is_required();
         if !was_open {
             return authenticator.renew(login, &self.facts());
         }
-        match authenticator.renew(login, &self.facts()) {
-            Renewal::Refuse(Rejection::NoCredentials) => {}
-            renewal => return renewal,
+        let renewal = authenticator.renew(login, &self.facts());
+        if !matches!(renewal, Renewal::Refuse(Rejection::NoCredentials)) {
+            return renewal;
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "outside of a turn there is no other clock"
-        )]
-        match self.decide(Instant::now()) {
+        match self.decide(now) {
             Decision::Accept(renewed) if renewed.account == login.account => Renewal::Keep(renewed),
             // A bcrypt check would keep other connections waiting: it has to connect again.
             Decision::Accept(_) | Decision::NeedsBlocking(_) => Renewal::Moved,

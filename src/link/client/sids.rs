@@ -117,7 +117,8 @@ impl Sids {
 
     /// Those that have not ended, in the order of their names.
     pub(super) fn open(&self) -> Vec<Arc<Subscription>> {
-        let open = self.table.iter().filter(|found| !found.is_closed());
+        let all = self.row.places.iter().flatten().chain(&self.table);
+        let open = all.filter(|found| !found.is_closed());
         let mut open: Vec<Arc<Subscription>> = open.map(Arc::clone).collect();
         open.sort_unstable_by(|one, other| one.sid().cmp(other.sid()));
         open

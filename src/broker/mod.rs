@@ -2,7 +2,7 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
-mod addresses;
+pub(crate) mod addresses;
 pub mod announce;
 mod batch;
 pub mod close;
@@ -13,10 +13,12 @@ pub mod forward;
 pub mod imports;
 pub mod latency;
 pub mod mappings;
+pub mod message_trace;
 pub mod peer;
 pub mod rate;
 pub mod registry;
 mod responses;
+pub mod rewritten;
 mod routed;
 pub mod routes;
 mod run;

@@ -13,6 +13,7 @@ use super::addresses::Addresses;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
+use super::message_trace::TraceRules;
 use super::peer::Peer;
 use super::routes::{Routes, Share};
 use super::sharing::{OwnServer, Sharers, SharingRules};
@@ -48,6 +49,8 @@ pub struct AccountSettings {
     pub limits: AccountLimits,
     /// Its mapped subjects.
     pub mappings: Vec<MappingRules>,
+    /// Where messages that belong to a trace of other systems are reported, if they are.
+    pub trace: Option<TraceRules>,
     /// What it offers to other accounts and takes from them.
     pub sharing: SharingRules,
 }
@@ -215,10 +218,15 @@ impl Broker {
             let name = &settings.name;
             let mappings = Mappings::new(&settings.mappings, &server.cluster)
                 .map_err(|error| format!("account {name:?}: {error}"))?;
-            let limits = settings.limits;
+            let (limits, trace) = (settings.limits, settings.trace.clone());
             let account = self.account(name);
             sharers.add(name, Arc::clone(&account), &settings.sharing);
-            rules.push((account, AccountRules { limits, mappings }));
+            let own = AccountRules {
+                limits,
+                mappings,
+                trace,
+            };
+            rules.push((account, own));
         }
         Ok(PreparedAccounts {
             names: settings.iter().map(|one| one.name.clone()).collect(),
@@ -380,6 +388,7 @@ mod tests {
             response: ResponseType::Single,
             threshold: std::time::Duration::ZERO,
             latency: None,
+            allow_trace: false,
         };
         let import = ImportRules {
             sharing: Sharing::Stream,
@@ -387,6 +396,7 @@ mod tests {
             subject: ">".to_owned(),
             local: ">".to_owned(),
             share: false,
+            allow_trace: false,
         };
         let settings = |name: &str, exports, imports| AccountSettings {
             name: name.to_owned(),

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,7 @@ use crate::broker::sharing::OwnServer;
 use crate::cluster::{Cluster, ClusterOptions, client_urls};
 use crate::config::Options;
 use crate::config::options::unix_socket::UnixSocket;
+use crate::conn::checks::PasswordChecks;
 use crate::conn::{Surroundings, Timeouts};
 use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
@@ -50,9 +51,6 @@ pub const COMPATIBLE_VERSION: &str = "2.15.1";
 
 /// The API level of that version.
 const API_LEVEL: u32 = 5;
-
-/// Passwords that are checked at the same time.
-const PASSWORD_CHECKS: usize = 2;
 
 /// How long a shutdown waits for connections to send what is pending.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -191,7 +189,7 @@ struct Inner {
     tls: RwLock<Option<Arc<ClientTls>>>,
     /// Where handshakes are done, once there is TLS.
     gate: OnceLock<Arc<HandshakeGate>>,
-    password_checks: Arc<Semaphore>,
+    password_checks: Arc<PasswordChecks>,
     /// How long a lame duck takes in all, and before it closes the first client.
     lame_duck_times: Mutex<(Duration, Duration)>,
     /// Cancelled when no new connection is to be accepted.
@@ -239,7 +237,7 @@ impl Server {
                 own,
                 tls: RwLock::default(),
                 gate: OnceLock::new(),
-                password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
+                password_checks: Arc::default(),
                 lame_duck_times: Mutex::new((
                     options.lame_duck_duration,
                     options.lame_duck_grace_period,

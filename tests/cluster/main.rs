@@ -20,5 +20,6 @@ mod node;
 mod proxy;
 mod secure;
 mod simulation;
+mod traced;
 #[path = "../shared/wait.rs"]
 mod wait;

@@ -605,6 +605,10 @@ const REFUSED: &[(&str, &str)] = &[
         "stream import \"a.*.*\" cannot be mapped to \"x.$1\": invalid mapping destination: not using all of the token wildcard(s) in x.$1",
     ),
     (
+        "accounts { B { exports: [ {service: \"a.>\"} ] }, A { imports: [ {service: {account: B, subject: \"a.*.$1\"}, to: \"b.$1\"} ] } }",
+        "service import \"a.*.$1\" cannot be mapped to \"b.$1\": invalid mapping destination: not using all of the token wildcard(s) in b.$1",
+    ),
+    (
         "accounts { B { exports: [ {service: \"a.*\"} ] }, A { imports: [ {service: {account: B, subject: \"a.*\"}, to: \"x.{{left(1,1)}}\"} ] } }",
         "service import \"a.*\" cannot be mapped to \"x.{{left(1,1)}}\": invalid mapping destination: the only mapping function allowed for import transforms is {{Wildcard()}} in {{left(1,1)}}",
     ),

@@ -31,5 +31,7 @@ mod shape;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod traced;
+#[cfg(test)]
 #[path = "../shared/wait.rs"]
 mod wait;

@@ -24,6 +24,8 @@ mod midge;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod passwords;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod queues;

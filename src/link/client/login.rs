@@ -19,7 +19,6 @@ impl Client {
             self.log_error("CONNECT is no JSON object with fields of the right types");
             return Err(Stop::Close(CloseReason::ProtocolViolation));
         }
-        turn.introduced = true;
         self.peer.note_activity(turn.now);
         if self.connected {
             // It may become somebody else, in another account.
@@ -39,7 +38,6 @@ impl Client {
         {
             return Err(self.deny(turn, Rejection::NoCredentials));
         }
-        turn.introduced = true;
         let decision = self.decide(turn.now);
         self.awaits_connect = false;
         match decision {
@@ -123,6 +121,7 @@ impl Client {
             let reason = CloseReason::MaximumAccountConnectionsExceeded;
             return Err(Stop::Close(reason));
         }
+        turn.introduced = true;
         self.account_limits = limits;
         if !Arc::ptr_eq(&self.account, &account) {
             self.account = account;

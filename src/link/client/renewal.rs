@@ -43,7 +43,7 @@ impl Client {
         let Some(login) = self.login.take() else {
             return;
         };
-        match self.judge(&login, now) {
+        match self.judge_login(&login, now) {
             Renewal::Keep(renewed) => self.stay(&login, renewed),
             Renewal::Moved => self.peer.close(CloseReason::ClientClosed),
             Renewal::Refuse(rejection) => self.turn_out(rejection),
@@ -52,7 +52,7 @@ impl Client {
 
     /// Who the client is under the rules in force now. Where nothing was asked for until now, what CONNECT said
     /// counts (oracle).
-    fn judge(&self, login: &Login, now: Instant) -> Renewal {
+    fn judge_login(&self, login: &Login, now: Instant) -> Renewal {
         let authenticator = &self.settings.authenticator;
         let was_open = login.user.is_none() && authenticator.is_required();
         if !was_open {

@@ -8,7 +8,9 @@ use crate::config::changes::{Change, Effect};
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions, PreparedLog};
 use crate::monitor::monitoring_host;
-use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
+use crate::process::{
+    Ports, PortsFile, Progress, ServiceManager, listener_urls, raise_file_limit, write_pid_file,
+};
 use crate::server::{ClientTls, Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
 use crate::system::ReloadRequest;
@@ -61,11 +63,13 @@ async fn serve(loaded: Loaded, log: LogHandle, log_options: LogOptions) -> u8 {
     };
     let mut process = Process {
         server,
+        manager: ServiceManager::from_environment(),
         options,
         log,
         log_options,
         ports_file,
     };
+    process.manager.tell(Progress::Ready);
     process.obey(signals).await;
     if let Some(Err(reason)) = process.ports_file.map(PortsFile::remove) {
         tracing::error!("{reason}");
@@ -95,6 +99,9 @@ async fn start(
     tracing::info!("  ID:       {}", server.id());
     if let (Some(file), Some(digest)) = (&options.config_file, &options.config_digest) {
         tracing::info!("Using configuration file: {} ({digest})", file.display());
+    }
+    if let Some(bytes) = server.clients().broker.budget.limit() {
+        tracing::info!("Memory budget for what waits to be sent: {bytes} bytes");
     }
     for warning in warnings {
         tracing::warn!("{}", warning.diagnostic);
@@ -187,6 +194,8 @@ async fn next_request(
 #[derive(Debug)]
 struct Process {
     server: Server,
+    /// Whoever started the process and wants to know how it fares.
+    manager: ServiceManager,
     options: Options,
     log: LogHandle,
     log_options: LogOptions,
@@ -209,15 +218,13 @@ impl Process {
             };
             tracing::info!("Trapped {:?} signal", signal.to_string());
             match signal {
-                ServerSignal::Stop => return self.server.shutdown().await,
+                ServerSignal::Stop => return self.stop().await,
                 // A lame duck goes on with what it has begun.
                 ServerSignal::Terminate if self.server.is_lame_duck() => {}
-                ServerSignal::Terminate => return self.server.shutdown().await,
+                ServerSignal::Terminate if self.options.lame_duck_on_term => self.leave(),
+                ServerSignal::Terminate => return self.stop().await,
                 ServerSignal::Reopen => self.log.reopen(&self.log_options),
-                ServerSignal::LameDuck => {
-                    let server = self.server.clone();
-                    tokio::spawn(async move { server.lame_duck().await });
-                }
+                ServerSignal::LameDuck => self.leave(),
                 ServerSignal::Reload => {
                     // The log says what came of it.
                     let _ = self.reload().await;
@@ -226,9 +233,23 @@ impl Process {
         }
     }
 
+    async fn stop(&self) {
+        self.manager.tell(Progress::Stopping);
+        self.server.shutdown().await;
+    }
+
+    /// Enters lame duck mode, which ends with the end of the server.
+    fn leave(&self) {
+        self.manager.tell(Progress::Stopping);
+        let server = self.server.clone();
+        tokio::spawn(async move { server.lame_duck().await });
+    }
+
     /// Reads the configuration again. A bad one changes nothing.
     async fn reload(&mut self) -> Result<(), String> {
+        self.manager.tell(Progress::Reloading);
         let outcome = self.apply_again().await;
+        self.manager.tell(Progress::Ready);
         match &outcome {
             Ok(()) => {
                 let digest = self.options.config_digest.as_deref().unwrap_or_default();

@@ -10,6 +10,7 @@ use super::account::{
     Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, Imports, SYSTEM_ACCOUNT,
 };
 use super::addresses::Addresses;
+use super::budget::MemoryBudget;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
@@ -38,6 +39,8 @@ pub struct Broker {
     addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+    /// What may wait for all connections together.
+    pub budget: Arc<MemoryBudget>,
 }
 
 /// What is to hold in an account.
@@ -121,6 +124,7 @@ impl Broker {
             closed: ClosedConnections::default(),
             addresses: Addresses::default(),
             stats: ServerStats::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -292,6 +296,7 @@ impl Broker {
     /// Enters a connection.
     pub fn register(&self, peer: Arc<Peer>) -> Population {
         self.stats.total_connections.add(1);
+        peer.join_budget(Arc::clone(&self.budget));
         let address = peer.facts().ip.parse();
         self.peers.insert(peer.id(), peer);
         Population {

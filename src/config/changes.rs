@@ -152,6 +152,8 @@ static WATCHED: &[(&str, Effect, Content)] = &[
     ("max_control_line", Applied, Shown(|o| o.max_control_line.to_string())),
     ("max_payload", Applied, Shown(|o| o.max_payload.map_or(-1, i64::from).to_string())),
     ("max_pending", Applied, Shown(|o| o.max_pending.to_string())),
+    ("memory_budget", Applied, Shown(|o| shown(o.memory_budget))),
+    ("lame_duck_on_term", Applied, Shown(|o| o.lame_duck_on_term.to_string())),
     ("max_closed_clients", Applied, Shown(|o| o.max_closed_clients.to_string())),
     ("ping_interval", Applied, Shown(|o| format_duration(o.ping_interval))),
     ("ping_max", Applied, Shown(|o| o.ping_max.to_string())),

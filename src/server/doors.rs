@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listener::{self, Listener};
 use super::unix::{self, HiddenSocket};
-use super::{Inner, StartError};
+use super::{GivenListeners, Inner, StartError};
 use crate::config::Options;
 use crate::config::options::unix_socket::UnixSocket;
 use crate::http::HttpListener;
@@ -131,8 +131,12 @@ impl Doors {
     }
 
     /// Listens where it is wanted and not done yet. Doors that are to close stay open for now, also where a new one
-    /// takes over their port or their path.
-    pub(super) async fn prepare(&self, wanted: &[Place]) -> Result<Vec<Bound>, StartError> {
+    /// takes over their port or their path. Given sockets are used in place of those that would be bound.
+    pub(super) async fn prepare(
+        &self,
+        wanted: &[Place],
+        mut given: GivenListeners,
+    ) -> Result<Vec<Bound>, StartError> {
         let (missing, replaced) = self.compare(wanted);
         let mut bound = Vec::new();
         for place in missing {
@@ -141,7 +145,7 @@ impl Doors {
                 (new, old) => new.port().is_some() && new.port() == old.port(),
             });
             self.share_ports(takes_over);
-            let listener = bind(&place, takes_over).await;
+            let listener = bind(&place, takes_over, &mut given).await;
             self.share_ports(false);
             bound.push(Bound {
                 place,
@@ -239,10 +243,18 @@ fn accept(
     door
 }
 
-async fn bind(place: &Place, takes_over: bool) -> Result<Listening, StartError> {
+async fn bind(
+    place: &Place,
+    takes_over: bool,
+    given: &mut GivenListeners,
+) -> Result<Listening, StartError> {
     match place {
         Place::Clients { host, port } => {
-            let listener = Listener::bind(host, *port, takes_over).await;
+            let bound = match given.clients.take() {
+                Some(given) => listener::given(given),
+                None => listener::bind(host, *port, takes_over).await,
+            };
+            let listener = bound.map(|socket| Listener::Tcp(Arc::new(socket)));
             let listener = listener.map_err(|source| StartError::Listen {
                 address: format!("{host}:{port}"),
                 source,
@@ -258,7 +270,10 @@ async fn bind(place: &Place, takes_over: bool) -> Result<Listening, StartError> 
             hidden.map(Listening::Unix)
         }
         Place::Monitoring { host, port, .. } => {
-            let bound = listener::bind(host, *port, takes_over).await;
+            let bound = match given.monitoring.take() {
+                Some(given) => listener::given(given),
+                None => listener::bind(host, *port, takes_over).await,
+            };
             let bound = bound.and_then(HttpListener::new);
             bound
                 .map(Listening::Monitoring)

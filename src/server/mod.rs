@@ -1,24 +1,29 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
 pub mod account_settings;
 mod accounts;
+mod builder;
 mod doors;
+mod embedded;
 mod identity;
 mod lame_duck;
 mod listener;
+mod local;
 mod newcomer;
 mod reload;
 mod secure;
 pub mod settings;
+mod shedding;
 mod unix;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,8 +46,10 @@ use crate::monitor::Monitor;
 use crate::proto::info::Info;
 use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
 use crate::tls::HandshakeGate;
+pub use builder::ServerBuilder;
 use doors::{Bound, Doors, Place};
 use identity::Identity;
+pub use local::{LocalClient, LocalSubscription, RequestError};
 pub use reload::PreparedReload;
 pub use secure::{ClientTls, ClientTlsOptions};
 
@@ -94,6 +101,17 @@ pub struct ServerOptions {
     pub tls: Option<Arc<ClientTls>>,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// Sockets that are bound already, to be used in place of those that would be.
+    pub given: GivenListeners,
+}
+
+/// Sockets that somebody else has bound and listens on.
+#[derive(Debug, Default)]
+pub struct GivenListeners {
+    /// For clients, in place of `host` and `port`.
+    pub clients: Option<TcpListener>,
+    /// For monitoring.
+    pub monitoring: Option<TcpListener>,
 }
 
 /// A server could not start.
@@ -120,6 +138,8 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// What is configured makes no sense: each mistake.
+    Options(Vec<String>),
     /// No key could be made.
     Identity(String),
     /// The settings of accounts cannot be put in force together.
@@ -144,6 +164,7 @@ impl fmt::Display for StartError {
                     "Error listening on unix socket: {path}, {cause:?}"
                 )
             }
+            Self::Options(mistakes) => formatter.write_str(&mistakes.join("\n")),
             Self::Accounts(reason) => formatter.write_str(reason),
             Self::Monitor { address, source } => {
                 let cause = crate::process::os_error_text(source);
@@ -175,6 +196,8 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Inner {
+    /// Where the server's tasks run.
+    runtime: Handle,
     context: Arc<ClientContext>,
     cluster: Option<Cluster>,
     monitor: Arc<Monitor>,
@@ -208,11 +231,12 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind then.
-    pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
+    pub async fn start(mut options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
+        let given = std::mem::take(&mut options.given);
         let doors = Doors::default();
         let places = places(&options);
-        let bound = doors.prepare(&places).await?;
+        let bound = doors.prepare(&places, given).await?;
         let address = bound.iter().find_map(Bound::client_address);
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
@@ -226,6 +250,7 @@ impl Server {
         let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
             inner: Arc::new(Inner {
+                runtime: Handle::current(),
                 monitor,
                 system,
                 reload_requests: Mutex::new(Some(reload_requests)),
@@ -259,6 +284,9 @@ impl Server {
         inner
             .connections
             .spawn(accounts::forget_late_requests(Arc::clone(inner)));
+        inner
+            .connections
+            .spawn(shedding::keep_within_budget(Arc::clone(inner)));
         Ok(server)
     }
 
@@ -301,6 +329,7 @@ impl Server {
             began: newcomer::clocks(),
             nonce: String::new(),
             unix_user: None,
+            in_process: true,
             label: format!("internal - cid:{id}"),
         };
         InternalConnection::new(Arc::clone(context), account, facts)

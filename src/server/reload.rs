@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::account_settings::account_settings;
 use super::doors::{Bound, Place};
 use super::settings::{advertised, client_settings, client_tls};
-use super::{ClientTls, Inner, Server, max_payload_told, secure};
+use super::{ClientTls, GivenListeners, Inner, Server, max_payload_told, secure};
 use crate::broker::close::CloseReason;
 use crate::broker::peer::Peer;
 use crate::broker::registry::PreparedAccounts;
@@ -98,7 +98,10 @@ impl Server {
         let broker = &inner.context.broker;
         let accounts = broker.prepare(&account_settings(options), &inner.own)?;
         let places = Place::all(options);
-        let bound = inner.doors.prepare(&places).await;
+        let bound = inner
+            .doors
+            .prepare(&places, GivenListeners::default())
+            .await;
         Ok(PreparedReload {
             changes,
             options: Arc::new(options.clone()),

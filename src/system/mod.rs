@@ -149,6 +149,7 @@ fn connect(monitor: &Monitor) -> Arc<InternalConnection> {
         port: 0,
         began: clocks(),
         unix_user: None,
+        in_process: false,
         nonce: String::new(),
         label: "SYSTEM".to_owned(),
     };

@@ -112,6 +112,11 @@ const TAKEN: &[(&str, Check)] = &[
     ("lame_duck_duration: \"30s\"", |o| {
         o.lame_duck_duration == Duration::from_secs(30)
     }),
+    ("memory_budget: 64MB", |o| {
+        o.memory_budget == Some(64 * 1024 * 1024)
+    }),
+    ("memory_budget: 0", |o| o.memory_budget == Some(0)),
+    ("lame_duck_on_term: true", |o| o.lame_duck_on_term),
     ("lame_duck_grace_period: 5s", |o| {
         o.lame_duck_grace_period == Duration::from_secs(5)
     }),

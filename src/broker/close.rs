@@ -30,6 +30,7 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     Kicked,
     DuplicateRoute,
+    RouteRemoved,
     DuplicateServerName,
     ClusterNameConflict,
     WrongPort,
@@ -65,6 +66,7 @@ impl CloseReason {
             Self::AuthenticationExpired => "Authentication Expired",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::Kicked => "Kicked",
+            Self::RouteRemoved => "Route Removed",
             Self::DuplicateRoute => "Duplicate Route",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::ClusterNameConflict => "Cluster Name Conflict",
@@ -104,6 +106,7 @@ impl CloseReason {
             | Self::NoRespondersRequiresHeaders
             | Self::Kicked
             | Self::DuplicateRoute
+            | Self::RouteRemoved
             | Self::DuplicateServerName
             | Self::ClusterNameConflict
             | Self::WrongPort

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::options::accounts::Account;
+use super::options::authorization::Authorization;
+use super::options::cluster::{Cluster, DEFAULT_ROUTE_PORT, RouteUrl};
 use super::options::mappings::Mapping;
 use super::options::users::User;
 use super::options::{LogFormat, Options, WriteTimeout};
 use super::units::format_duration;
 use Content::{Hidden, Shown};
-use Effect::{Applied, Closes, Judged, Moves, NewConnections, Restart};
+use Effect::{Applied, Closes, Judged, Links, Moves, NewConnections, Restart};
 
 /// One difference between the configuration in force and another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl fmt::Display for Effect {
             Judged => "applied; clients that may not be connected any more are closed",
             Closes => "applied; connections beyond the limit are closed",
             Moves => "the listener opens, closes or moves; connected clients stay",
-            Self::Links => "applied to the links to other servers",
+            Links => "applied to the links to other servers",
             Restart(_) => "needs a restart",
         })
     }
@@ -211,7 +213,24 @@ static WATCHED: &[(&str, Effect, Content)] = &[
     ("http_password", Applied, Hidden(|old, new| differ(&old.monitoring.password, &new.monitoring.password, String::new))),
     ("http_token", Applied, Hidden(|old, new| differ(&old.monitoring.token, &new.monitoring.token, String::new))),
     // Cluster
-    ("cluster", Restart("Cluster"), Hidden(|old, new| differ(&old.cluster, &new.cluster, String::new))),
+    ("cluster.host", Restart("cluster host"), Shown(|o| shown(o.cluster.as_ref().map(|cluster| &cluster.host)))),
+    ("cluster.port", Restart("cluster port"), Shown(|o| shown(o.cluster.as_ref().and_then(|cluster| cluster.port)))),
+    ("cluster.name", Restart("cluster name"), Shown(|o| shown(o.cluster.as_ref().and_then(|cluster| cluster.name.as_ref())))),
+    ("cluster.routes", Links, Hidden(|old, new| {
+        let routes = |options: &Options| options.cluster.as_ref().map(|cluster| cluster.routes.clone());
+        let name = |route: &RouteUrl| format!("{}:{}", route.host, route.port.unwrap_or(DEFAULT_ROUTE_PORT));
+        lists_differ(&routes(old).unwrap_or_default(), &routes(new).unwrap_or_default(), name)
+    })),
+    ("cluster.authorization", Links, Hidden(|old, new| {
+        let of = |options: &Options| options.cluster.as_ref().map(|cluster| cluster.authorization.clone());
+        differ(&of(old), &of(new), String::new)
+    })),
+    ("cluster.tls", NewConnections, Hidden(|old, new| {
+        let of = |options: &Options| options.cluster.as_ref().map(|cluster| cluster.tls.clone());
+        differ(&of(old), &of(new), String::new)
+    })),
+    ("cluster.ping_interval", NewConnections, Hidden(|old, new| differ(&link_times(old), &link_times(new), String::new))),
+    ("cluster", Links, Hidden(|old, new| differ(&agreed_upon(old), &agreed_upon(new), String::new))),
     ("connect_error_reports", Applied, Shown(|o| o.connect_error_reports.to_string())),
     ("reconnect_error_reports", Applied, Shown(|o| o.reconnect_error_reports.to_string())),
     // Without effect
@@ -246,6 +265,33 @@ pub fn watched() -> impl Iterator<Item = (&'static str, Effect)> {
     WATCHED.iter().map(|(option, effect, _)| (*option, *effect))
 }
 
+/// Time limits of links and how they are dialed.
+fn link_times(options: &Options) -> Option<impl PartialEq + use<>> {
+    let cluster = options.cluster.as_ref()?;
+    let times = (
+        cluster.ping_interval,
+        cluster.ping_max,
+        cluster.write_deadline,
+    );
+    Some((times, cluster.connect_retries, cluster.connect_backoff))
+}
+
+/// The rest of the block: what servers agree upon when a link is made.
+fn agreed_upon(options: &Options) -> Option<Cluster> {
+    let mut cluster = options.cluster.clone()?;
+    cluster.host.clear();
+    (cluster.port, cluster.name, cluster.tls) = (None, None, None);
+    (
+        cluster.ping_interval,
+        cluster.ping_max,
+        cluster.write_deadline,
+    ) = (None, None, None);
+    (cluster.connect_retries, cluster.connect_backoff) = (0, false);
+    cluster.routes.clear();
+    cluster.authorization = Authorization::default();
+    Some(cluster)
+}
+
 /// A port that the system is to choose is satisfied by the one that is open.
 fn keep_chosen_ports(old: &Options, new: &mut Options) {
     let open = |old: Option<u16>, new: &mut Option<u16>| {
@@ -257,6 +303,9 @@ fn keep_chosen_ports(old: &Options, new: &mut Options) {
     open(old.monitoring.https_port, &mut new.monitoring.https_port);
     if new.port == 0 && old.listens_on_tcp {
         new.port = old.port;
+    }
+    if let (Some(old), Some(new)) = (&old.cluster, &mut new.cluster) {
+        open(old.port, &mut new.port);
     }
 }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::account_settings::account_settings;
 use super::doors::{Bound, Place};
-use super::settings::{advertised, client_settings, client_tls};
+use super::settings::{advertised, client_settings, client_tls, cluster_options};
 use super::{ClientTls, GivenListeners, Inner, Server, max_payload_told, secure};
 use crate::broker::close::CloseReason;
 use crate::broker::peer::Peer;
 use crate::broker::registry::PreparedAccounts;
+use crate::cluster::{ClusterOptions, Relink, client_urls};
 use crate::config::Options;
 use crate::config::changes::{Change, Effect, changes};
 use crate::link::context::ClientSettings;
@@ -36,6 +37,7 @@ pub struct PreparedReload {
     settings: ClientSettings,
     accounts: PreparedAccounts,
     tls: Option<Arc<ClientTls>>,
+    cluster: Option<ClusterOptions>,
     places: Vec<Place>,
     bound: Vec<Bound>,
 }
@@ -97,6 +99,7 @@ impl Server {
             .map_err(|reasons| reasons.join("; "))?;
         let broker = &inner.context.broker;
         let accounts = broker.prepare(&account_settings(options), &inner.own)?;
+        let cluster = cluster_options(options).map_err(|reasons| reasons.join("; "))?;
         let places = Place::all(options);
         let bound = inner
             .doors
@@ -108,6 +111,7 @@ impl Server {
             settings,
             accounts,
             tls,
+            cluster,
             bound: bound.map_err(|error| error.to_string())?,
             places,
         })
@@ -118,13 +122,14 @@ impl Server {
     pub async fn apply_reload(&self, prepared: PreparedReload) {
         let inner = &self.inner;
         let PreparedReload {
+            changes,
             options,
             settings,
             accounts,
             tls,
+            cluster,
             places,
             bound,
-            ..
         } = prepared;
         inner.context.broker.put_in_force(accounts);
         inner.put_tls(tls);
@@ -136,12 +141,28 @@ impl Server {
         let before = inner.context.replace_settings(settings);
         inner.close_excess(most);
         inner.doors.switch(inner, &places, bound);
+        if let (Some(links), Some(cluster)) = (&inner.cluster, cluster) {
+            let advertise = options.client_advertise.as_deref();
+            let advertise = advertise.map(|text| advertised(text, &options));
+            let port = inner.doors.client_address().port();
+            let urls = client_urls(advertise.as_ref(), &options.host, port);
+            links.reconfigure(cluster, urls, relink(&changes));
+        }
         let taken_over = async {
             while Arc::strong_count(&before) > 1 {
                 tokio::time::sleep(PAUSE).await;
             }
         };
         let _ = tokio::time::timeout(PATIENCE, taken_over).await;
+    }
+}
+
+/// Which links to other servers end.
+fn relink(changes: &[Change]) -> Relink {
+    let has = |option: &str| changes.iter().any(|change| change.option == option);
+    Relink {
+        all: has("cluster"),
+        accepted: has("cluster.authorization"),
     }
 }
 

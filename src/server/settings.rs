@@ -38,10 +38,6 @@ impl ServerOptions {
             timeouts,
             ..
         } = client_settings(options, tls.as_deref(), None)?;
-        let cluster = options.cluster.as_ref();
-        let secured = cluster
-            .and_then(|cluster| cluster.tls.as_ref())
-            .map(tls_options);
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -63,13 +59,20 @@ impl ServerOptions {
             accounts: account_settings(options),
             cluster_name: cluster_name(options).to_owned(),
             authenticator,
-            cluster: ClusterOptions::from_config(options, secured)?,
+            cluster: cluster_options(options)?,
             configuration: Arc::new(options.clone()),
             tls,
             rates,
             given: GivenListeners::default(),
         })
     }
+}
+
+/// How the server takes part in a cluster, if it does. Reads the files of its TLS.
+pub(super) fn cluster_options(options: &Options) -> Result<Option<ClusterOptions>, Vec<String>> {
+    let cluster = options.cluster.as_ref();
+    let tls = cluster.and_then(|cluster| cluster.tls.as_ref());
+    ClusterOptions::from_config(options, tls.map(tls_options))
 }
 
 /// TLS of the client listener, if there is to be one. Reads its files.

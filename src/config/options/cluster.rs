@@ -16,6 +16,8 @@ use crate::config::secret::Secret;
 use crate::config::units::{format_duration, parse_nanoseconds};
 use crate::config::value::{Entry, Node, Value};
 
+/// Port of routes whose URL names none.
+pub const DEFAULT_ROUTE_PORT: u16 = 6222;
 /// Connections to each other server, unless the block says otherwise.
 pub const DEFAULT_POOL_SIZE: u32 = 3;
 /// Routes are pinged at least this often.

@@ -34,6 +34,8 @@ mod reload;
 #[cfg(test)]
 mod reload_listeners;
 #[cfg(test)]
+mod reload_options;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod security;

@@ -524,8 +524,9 @@ fn a_reload_changes_the_links_to_other_servers() {
                 let body = format!("again {round}");
                 first.publish("probe", &body);
                 first.flush();
-                let heard = second.next_within(Duration::from_millis(300));
-                heard.is_some_and(|message| message.body == body)
+                let pause = Duration::from_millis(300);
+                let mut heard = std::iter::from_fn(|| second.next_within(pause));
+                heard.any(|message| message.body == body)
             });
             clients.iter_mut().for_each(|client| drop(client.drain()));
         }

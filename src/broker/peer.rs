@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use self::portrait::Observed;
 use super::batch::{FrameBytes, Frames};
 use super::close::CloseReason;
+use super::lanes::Lanes;
 use super::security::TlsFacts;
 use super::spread::Refused;
 use super::subscription::{Count, Subscription};
@@ -80,6 +81,8 @@ pub struct Peer {
     is_route: bool,
     /// Whether messages for another server must name their account.
     names_account: AtomicBool,
+    /// The connections to another server that share its messages, if there are several.
+    pub(super) lanes: OnceLock<Arc<Lanes>>,
     echo: AtomicBool,
     headers: AtomicBool,
     wants_info: AtomicBool,
@@ -234,6 +237,7 @@ impl Peer {
             max_pending: AtomicUsize::new(max_pending),
             is_route: false,
             names_account: AtomicBool::new(true),
+            lanes: OnceLock::new(),
             echo: AtomicBool::new(true),
             headers: AtomicBool::new(false),
             wants_info: AtomicBool::new(false),

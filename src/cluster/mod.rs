@@ -71,6 +71,8 @@ pub struct ClusterOptions {
     pub export: Option<SubjectLists>,
     /// Connections to each other server; `None` for one without a pool.
     pub pool_size: Option<u32>,
+    /// Spread the messages of each account over all connections of the pool, where the other server does so too.
+    pub lanes: bool,
     /// Accounts with a connection of their own.
     pub accounts: Vec<String>,
     /// TLS of links, if they have it.
@@ -645,6 +647,7 @@ fn mesh_config(
         export: options.export.clone(),
         lnoc: true,
         lnocu: true,
+        lanes: options.lanes,
         ..RouteInfo::default()
     };
     // The system account always has a link of its own, as nats-server's has.

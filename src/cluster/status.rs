@@ -50,7 +50,7 @@ impl Cluster {
                 sent: handle.peer.traffic_out(),
                 account: match &handle.share {
                     Some(Share::Account(account)) => Some(account.clone()),
-                    Some(Share::Slot { .. } | Share::All) | None => None,
+                    Some(Share::Slot { .. } | Share::Lane { .. } | Share::All) | None => None,
                 },
             })
         });

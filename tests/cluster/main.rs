@@ -15,8 +15,10 @@
 mod client;
 mod faults;
 mod features;
+mod lanes;
 mod mixed;
 mod node;
 mod proxy;
+mod random;
 mod secure;
 mod simulation;

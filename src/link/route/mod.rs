@@ -17,6 +17,7 @@ use crate::broker::close::CloseReason;
 use crate::broker::deliver::Publication;
 use crate::broker::peer::Peer;
 use crate::broker::registry::Broker;
+use crate::broker::wishes::Wishes;
 use crate::conn::compression::Level;
 use crate::conn::turn::{Compress, Input, Link, Served, Turn, Verdict};
 use crate::proto::display::PayloadTrace;
@@ -25,7 +26,6 @@ use crate::proto::route::{RouteLimits, RouteOp, RouteParsed, RoutedMessage, pars
 use crate::proto::route_info::{RouteConnect, RouteInfo};
 use accounts::Accounts;
 use compression::CompressionMode;
-use interest::RemoteWishes;
 
 /// Longest control line of a server that has not been let in, in bytes.
 const MAX_FIRST_LINE: usize = 64 * 1024;
@@ -100,7 +100,7 @@ pub struct Route {
     auto_level: Option<Level>,
     began: Instant,
     accounts: Accounts,
-    wishes: RemoteWishes,
+    wishes: Wishes,
     remote_name: String,
 }
 
@@ -158,7 +158,7 @@ impl Route {
             auto_level: None,
             began,
             accounts: Accounts::default(),
-            wishes: RemoteWishes::default(),
+            wishes: Wishes::default(),
             remote_name: String::new(),
             broker,
             host,
@@ -237,7 +237,7 @@ impl Route {
             }
             RouteOp::NoInterest(interest) => {
                 self.check_open()?;
-                self.drop_interest(interest);
+                self.drop_interest(turn, interest);
             }
             RouteOp::Ping => turn.deliveries.send(turn.peer, encode::PONG),
             RouteOp::Pong => {
@@ -396,7 +396,7 @@ impl Link for Route {
 
     fn release(&mut self) -> bool {
         self.broker.detach_route(&self.peer);
-        self.wishes.release(RELEASE_STEP)
+        self.release_wishes(RELEASE_STEP)
     }
 
     fn closed(&mut self, reason: CloseReason) {

@@ -78,6 +78,11 @@ impl Lanes {
         peers.get(usize::try_from(index).ok()?)?.clone()
     }
 
+    fn connections(&self) -> Vec<u64> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().flatten().map(|peer| peer.id()).collect()
+    }
+
     fn wishes(&self) -> MutexGuard<'_, Wishes<Held>> {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,6 +136,13 @@ impl Peer {
     #[must_use]
     pub fn lanes(&self) -> Option<&Arc<Lanes>> {
         self.lanes.get()
+    }
+
+    /// The numbers of the connections that what its server wants stands for: its own, or those of all lanes.
+    #[must_use]
+    pub fn connections(&self) -> Vec<u64> {
+        self.lanes()
+            .map_or_else(|| vec![self.id()], |lanes| lanes.connections())
     }
 
     /// Whether both lead to the same server.

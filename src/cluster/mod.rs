@@ -25,6 +25,7 @@ use crate::broker::peer::{Facts, Peer};
 use crate::broker::routes::Share;
 use crate::broker::security::TlsFacts;
 use crate::config::Secret;
+use crate::conn::compression::Level;
 use crate::conn::transport::{ReadHalf, SharedWire, SocketWire, WriteHalf, split_tcp};
 use crate::conn::{Connection, Surroundings, Timeouts};
 use crate::link::context::ClientContext;
@@ -38,7 +39,6 @@ use complaints::Complaints;
 use mesh::{Action, Endpoint, GoalId, LinkId, Mesh, MeshConfig, Target};
 pub use names::client_urls;
 pub use secure::ClusterTls;
-pub use status::RouteStatus;
 
 /// First and longest pause after the system would not accept a connection (too many open files).
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -145,9 +145,10 @@ struct Handle {
     share: Option<Share>,
     /// How it is compressed, or is to be, in the words of INFO.
     compression: &'static str,
+    /// How much, if it is.
+    level: Option<Level>,
     /// What the other server exports, as it told last.
     export: Option<SubjectLists>,
-    since: Instant,
 }
 
 /// A connection that was just made.
@@ -436,8 +437,8 @@ impl Inner {
             login,
             share: None,
             compression: self.options.compression.word(),
+            level: None,
             export: None,
-            since: now(),
         };
         let goal = dialed.as_ref().map(|(goal, _)| *goal);
         let link = Route::new(
@@ -501,6 +502,12 @@ impl RouteHost for Cluster {
             handle.compression = word;
         }
         info.to_json()
+    }
+
+    fn level_changed(&self, link: u64, level: Level) {
+        if let Some(handle) = self.inner.lock().links.get_mut(&link) {
+            handle.level = Some(level);
+        }
     }
 
     fn complain(&self, link: u64, text: String) {

@@ -142,6 +142,13 @@ impl ClientContext {
         );
     }
 
+    /// What clients are told about the cluster now.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        let topology = self.topology.read().unwrap_or_else(PoisonError::into_inner);
+        topology.clone()
+    }
+
     /// Sends an INFO to all clients that understand one they did not ask for.
     pub fn tell_clients(&self, complete: impl Fn(&mut Info)) {
         // All are chosen before the first is told: whoever learns of it and spreads the word must not make

@@ -134,9 +134,15 @@ impl Monitor {
             to_clients.bytes += bytes;
         });
         let (mut received, mut sent) = (from_clients, to_clients);
+        for (total, traffic) in [
+            (&mut received, &broker.stats.received_from_servers),
+            (&mut sent, &broker.stats.sent_to_closed_servers),
+        ] {
+            let routed = Volume::of(traffic);
+            total.msgs += routed.msgs;
+            total.bytes += routed.bytes;
+        }
         for report in self.routes() {
-            received.msgs += report.portrait.in_messages;
-            received.bytes += report.portrait.in_bytes;
             sent.msgs += report.portrait.out_messages;
             sent.bytes += report.portrait.out_bytes;
         }
@@ -171,7 +177,7 @@ impl Monitor {
             name: info.server_name.clone(),
             host: info.host.clone(),
             id: info.server_id.clone(),
-            cluster: info.cluster.clone(),
+            cluster: self.context.topology().cluster,
             ver: info.version.clone(),
             tags: options.server_tags.clone(),
             metadata: options.server_metadata.clone(),

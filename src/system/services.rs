@@ -253,10 +253,11 @@ impl System {
 
     fn is_meant(&self, filter: &Filter) -> bool {
         let info = self.monitor.context.info();
+        let topology = self.monitor.context.topology();
         let names = [
             (&filter.server_name, &info.server_name),
             (&filter.host, &info.host),
-            (&filter.cluster, &info.cluster),
+            (&filter.cluster, &topology.cluster),
         ];
         let fits = |(wanted, is): (&String, &String)| {
             wanted.is_empty()

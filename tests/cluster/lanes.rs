@@ -15,6 +15,7 @@ use midge::broker::peer::{Facts, Peer, Wire};
 use midge::broker::registry::Broker;
 use midge::broker::routes::Share;
 use midge::broker::subscription::Subscription;
+use midge::conn::compression::Level;
 use midge::conn::turn::{Input, Link, Turn, Verdict};
 use midge::link::route::compression::CompressionMode;
 use midge::link::route::{Route, RouteHost, RouteSettings};
@@ -99,6 +100,8 @@ impl RouteHost for Host {
     fn compression_chosen(&self, _: u64, _: &'static str) -> String {
         String::new()
     }
+
+    fn level_changed(&self, _: u64, _: Level) {}
 
     fn complain(&self, _: u64, text: String) {
         assert_eq!(text, "", "there is nothing to complain of");
@@ -646,7 +649,7 @@ fn used_links(server: &Server) -> usize {
     let links = server.cluster().expect("a cluster").links();
     let used = links
         .iter()
-        .filter(|link| link.account.is_none() && link.sent.0 > 0);
+        .filter(|link| link.account.is_empty() && link.portrait.out_messages > 0);
     used.count()
 }
 

@@ -104,6 +104,11 @@ impl Server {
         self.directory.path().join("server.conf")
     }
 
+    /// Where other servers connect.
+    pub(crate) fn routes(&self) -> SocketAddr {
+        address(self.directory.path(), "cluster").unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
@@ -121,6 +126,14 @@ impl Drop for Server {
 }
 
 fn addresses(directory: &Path) -> Option<(SocketAddr, SocketAddr)> {
+    Some((
+        address(directory, "nats")?,
+        address(directory, "monitoring")?,
+    ))
+}
+
+/// An address that the ports file tells.
+fn address(directory: &Path, name: &str) -> Option<SocketAddr> {
     let mut entries = fs::read_dir(directory).ok()?.flatten();
     let path = entries
         .find(|entry| {
@@ -131,11 +144,8 @@ fn addresses(directory: &Path) -> Option<(SocketAddr, SocketAddr)> {
         })?
         .path();
     let ports: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let address = |name: &str| {
-        let url = ports.get(name)?.get(0)?.as_str()?;
-        url.split_once("//")?.1.parse().ok()
-    };
-    Some((address("nats")?, address("monitoring")?))
+    let url = ports.get(name)?.get(0)?.as_str()?;
+    url.split_once("//")?.1.parse().ok()
 }
 
 /// A client that speaks the protocol itself.

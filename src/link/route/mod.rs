@@ -49,6 +49,8 @@ pub trait RouteHost: fmt::Debug + Send + Sync {
     fn closed(&self, link: u64);
     /// How a link is compressed from now on; the INFO document that says so to the other server.
     fn compression_chosen(&self, link: u64, word: &'static str) -> String;
+    /// How much a link is compressed from now on.
+    fn level_changed(&self, link: u64, level: Level);
     /// Something is wrong with a link: for the log, which repeats itself only now and then.
     fn complain(&self, link: u64, text: String);
 }
@@ -328,7 +330,9 @@ impl Link for Route {
         self.peer
             .count_received(received.messages, received.bytes, turn.now);
         let stats = &self.broker.stats;
-        stats.received.add(received.messages, received.bytes);
+        stats
+            .received_from_servers
+            .add(received.messages, received.bytes);
         self.accounts.count_traffic(turn.deliveries.take_traffic());
         served
     }
@@ -386,6 +390,7 @@ impl Link for Route {
         let level = self.settings.compression.level_for(round_trip);
         let changed = level.filter(|level| *level != now)?;
         self.auto_level = level;
+        self.host.level_changed(self.peer.id(), changed);
         Some(changed)
     }
 
@@ -405,6 +410,9 @@ impl Link for Route {
             "" => String::new(),
             name => format!(" - Remote: {name}"),
         };
+        let (messages, bytes) = self.peer.traffic_out();
+        let stats = &self.broker.stats;
+        stats.sent_to_closed_servers.add(messages, bytes);
         self.log_info(&format!("Router connection closed: {reason}{remote}"));
         self.host.closed(self.peer.id());
     }

@@ -54,9 +54,9 @@ fn subject(number: usize) -> String {
     format!("sub.{:03}.{:03}", number / 1000, number % 1000)
 }
 
-/// A sid of the same length for every number.
+/// A sid of the same length for every number. Each connection counts its own, as clients do.
 fn sid(number: usize) -> String {
-    (1_000_000 + number).to_string()
+    (1_000_000 + number / CONNECTIONS).to_string()
 }
 
 fn subscribe_lines(connection: usize, count: usize) -> Result<String, std::fmt::Error> {

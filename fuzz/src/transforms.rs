@@ -1,7 +1,7 @@
 //! Subject transforms.
 
 use midge::subject;
-use midge::subject::transform::{Functions, Transform, destination_filter, way_back};
+use midge::subject::transform::{Functions, Transform, destination_filter};
 
 /// The lines of the input are a source, a destination and a subject.
 pub(crate) fn check(bytes: &[u8]) {
@@ -33,35 +33,14 @@ pub(crate) fn check(bytes: &[u8]) {
     let Ok(transform) = Transform::new(source, destination, Functions::Reversible) else {
         return;
     };
-    // A token of the source that looks like a function is read as one on the way back.
-    let function = |token: &str| token.starts_with('$') || token.starts_with("{{");
-    if source.split('.').any(function) {
-        return;
-    }
     assert!(Transform::new(source, destination, Functions::All).is_ok());
     let filter = destination_filter(destination);
-    let back = way_back(source, destination);
-    // As in nats-server, a wildcard may be left out where another one stands twice.
-    let ambiguous = back.split('.').any(|token| token == "$0");
-    let stars = |text: &str| text.split('.').filter(|token| *token == "*").count();
-    let Ok(back) = Transform::new(&filter, &back, Functions::Reversible) else {
-        // Then the import is refused.
-        let sound = subject::is_valid_filter(source.as_bytes());
-        assert!(
-            !sound || ambiguous || stars(&filter) > stars(source),
-            "{filter:?} leads nowhere"
-        );
-        return;
-    };
+    let back = transform.reverse(source);
     if subject {
         let made = apply(&transform, text, random);
         assert!(subject::matches(filter.as_bytes(), &made));
         let origin = apply(&back, &made, random);
-        assert!(
-            subject::matches(source.as_bytes(), &origin),
-            "it leads elsewhere"
-        );
-        assert!(ambiguous || origin == text);
+        assert_eq!(origin, text);
     }
 }
 

@@ -21,6 +21,10 @@ const REPORT_TYPE: &str = "io.nats.server.metric.v1.service_latency";
 /// Letters of a report's name.
 const ID_LETTERS: usize = 22;
 
+/// Bytes of names and values of the headers that are kept of a request until its report, which takes as long as
+/// the service does. Far more than the tracing systems' own headers have; baggage (`Uberctx-…`) may be longer.
+const HEADER_BYTES: usize = 4 * 1024;
+
 /// Where the latency of a service is reported, and of which requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatencyRules {
@@ -122,7 +126,7 @@ impl Deliveries {
         if always || (rules.percent > 0 && self.random() % 100 <= u64::from(rules.percent)) {
             return Some(Headers::new());
         }
-        asking_headers(block)
+        asking_headers(block).map(within_limit)
     }
 
     /// Publishes what became of a measured request in the service's account.
@@ -244,6 +248,17 @@ fn asking_headers(block: &[u8]) -> Option<Headers> {
     (flags & 1 == 1).then(|| take(&["Traceparent", "Tracestate"]))
 }
 
+/// Leaves out what would be more than [`HEADER_BYTES`] together with what comes before it.
+fn within_limit(mut headers: Headers) -> Headers {
+    let mut left = HEADER_BYTES;
+    headers.retain(|name, [value]| {
+        let rest = left.checked_sub(name.len() + value.len());
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    });
+    headers
+}
+
 fn is_sampled_uber(value: &str) -> bool {
     let words: Vec<&str> = value.split(':').collect();
     match *words {
@@ -299,5 +314,18 @@ mod tests {
             let expected = expected.map(|names| names.into_iter().map(str::to_owned).collect());
             assert_eq!(asking(&lines), expected, "{lines}");
         }
+    }
+    #[test]
+    fn long_headers_are_left_out_of_the_report_and_others_stay() {
+        let long = "x".repeat(HEADER_BYTES);
+        let half = "x".repeat(HEADER_BYTES / 2);
+        let lines = format!(
+            "Uber-Trace-Id: 4:5:4:1\r\nUberctx-A: {long}\r\nUberctx-B: {half}\r\n\
+             Uberctx-C: {half}\r\nUberctx-D: short"
+        );
+        let block = format!("NATS/1.0\r\n{lines}\r\n\r\n");
+        let kept = within_limit(asking_headers(block.as_bytes()).unwrap());
+        let names: Vec<&str> = kept.keys().map(String::as_str).collect();
+        assert_eq!(names, ["Uber-Trace-Id", "Uberctx-B", "Uberctx-D"]);
     }
 }

@@ -2,9 +2,10 @@
 //! peers, delivery, and why a connection ends. No sockets, no timers, no configuration files.
 
 pub mod account;
-mod addresses;
+pub(crate) mod addresses;
 pub mod announce;
 mod batch;
+pub mod budget;
 pub mod close;
 pub mod closed;
 pub mod deliver;
@@ -14,10 +15,12 @@ pub mod imports;
 pub mod lanes;
 pub mod latency;
 pub mod mappings;
+pub mod message_trace;
 pub mod peer;
 pub mod rate;
 pub mod registry;
 mod responses;
+pub mod rewritten;
 mod routed;
 pub mod routes;
 mod run;

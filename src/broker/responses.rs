@@ -5,6 +5,7 @@
 //! nobody in the exporting account learns the requester's own reply subject.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -18,11 +19,12 @@ use super::latency::Measurement;
 /// How all reply subjects begin that lead to another account; clients may not ask for answers there.
 pub(super) const REPLY_PREFIX: &[u8] = b"_R_.";
 
-/// Requests of which an account awaits answers at a time; more are refused.
-pub(super) const MAX_PENDING_RESPONSES: usize = 1 << 20;
-
-/// Bytes of the requesters' own reply subjects that are kept for them; with more, requests are refused.
-const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
+/// Requests of which an account awaits answers at a time, and bytes of the requesters' own reply subjects that are
+/// kept for them. Each requesting account may have as much of that as it leaves to all others, see [`Used::leaves`].
+const MOST: Used = Used {
+    requests: 1 << 20,
+    reply_bytes: 64 * 1024 * 1024,
+};
 
 /// Letters of the word that all reply subjects of an account have, and of the one that tells them
 /// apart. Nobody must guess them.
@@ -48,6 +50,10 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    fn asked_by(&self) -> Requester {
+        Requester(self.requester.as_ptr().addr())
+    }
+
     fn is_late(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= self.export.threshold
     }
@@ -59,9 +65,73 @@ pub(super) struct Responses {
     /// `_R_.word.`; empty before the first request.
     prefix: Vec<u8>,
     pending: HashMap<Box<[u8]>, Pending, RandomState>,
-    /// Length of all reply subjects in `pending`.
-    reply_bytes: usize,
+    usage: Usage,
     random: Random,
+}
+
+/// How much room pending requests take.
+#[derive(Debug, Default)]
+struct Usage {
+    all: Used,
+    /// Those of each requesting account that has any.
+    by: HashMap<Requester, Used, RandomState>,
+}
+
+impl Usage {
+    /// Counts a request in, if there is room for it.
+    fn enter(&mut self, pending: &Pending, most: &Used) -> bool {
+        let requester = pending.asked_by();
+        let mut by = self.by.get(&requester).copied().unwrap_or_default();
+        let mut all = self.all;
+        by.add(pending);
+        all.add(pending);
+        let fits = by.leaves(&all, most);
+        if fits {
+            self.all = all;
+            self.by.insert(requester, by);
+        }
+        fits
+    }
+
+    fn leave(&mut self, pending: &Pending) {
+        self.all.subtract(pending);
+        if let Entry::Occupied(mut entry) = self.by.entry(pending.asked_by()) {
+            entry.get_mut().subtract(pending);
+            if entry.get().requests == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// Tells requesting accounts apart, for as long as a request of theirs is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Requester(usize);
+
+/// The room that some requests take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Used {
+    requests: usize,
+    reply_bytes: usize,
+}
+
+impl Used {
+    fn add(&mut self, pending: &Pending) {
+        self.requests += 1;
+        self.reply_bytes += pending.reply.len();
+    }
+
+    fn subtract(&mut self, pending: &Pending) {
+        self.requests -= 1;
+        self.reply_bytes -= pending.reply.len();
+    }
+
+    /// Whether an account that uses so much, where all use `all`, leaves as much room as it takes itself. So one that
+    /// takes all it can get leaves half of the room to others, two of them a third, and so on.
+    fn leaves(&self, all: &Self, most: &Self) -> bool {
+        all.requests + self.requests <= most.requests
+            && all.reply_bytes + self.reply_bytes <= most.reply_bytes
+    }
 }
 
 impl Responses {
@@ -82,15 +152,17 @@ impl Responses {
 
     /// Enters a request; the reply subject for it, or none if there are too many.
     pub(super) fn enter(&mut self, pending: Pending) -> Option<Box<[u8]>> {
-        let reply_bytes = self.reply_bytes + pending.reply.len();
-        if self.pending.len() >= MAX_PENDING_RESPONSES || reply_bytes > MAX_REPLY_BYTES {
-            return None;
-        }
+        self.enter_up_to(&MOST, pending)
+    }
+
+    fn enter_up_to(&mut self, most: &Used, pending: Pending) -> Option<Box<[u8]>> {
         let mut reply = self.prefix.clone();
         self.random.push_word(REQUEST_LETTERS, &mut reply).ok()?;
+        if !self.usage.enter(&pending, most) {
+            return None;
+        }
         let reply: Box<[u8]> = reply.into();
         self.pending.insert(reply.clone(), pending);
-        self.reply_bytes = reply_bytes;
         Some(reply)
     }
 
@@ -112,7 +184,7 @@ impl Responses {
     /// Forgets a request.
     pub(super) fn remove(&mut self, subject: &[u8]) -> Option<Pending> {
         let removed = self.pending.remove(subject)?;
-        self.reply_bytes -= removed.reply.len();
+        self.usage.leave(&removed);
         if self.pending.capacity() > 1024 && self.pending.len() < self.pending.capacity() / 8 {
             self.pending.shrink_to(self.pending.len() * 2);
         }
@@ -125,11 +197,11 @@ impl Responses {
         if self.pending.is_empty() {
             return measured;
         }
-        let reply_bytes = &mut self.reply_bytes;
+        let usage = &mut self.usage;
         self.pending.retain(|_, pending| {
             let late = pending.is_late(now);
             if late {
-                *reply_bytes -= pending.reply.len();
+                usage.leave(pending);
             }
             if late && pending.measurement.is_some() {
                 measured.push(pending.clone());
@@ -178,5 +250,70 @@ impl Random {
             to.push(LETTERS.get(letter).copied().unwrap_or(b'0'));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::registry::Broker;
+    use std::time::Duration;
+
+    const FEW: Used = Used {
+        requests: 12,
+        reply_bytes: 120,
+    };
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn pending(requester: &Arc<Account>, reply: &str, since: Instant) -> Pending {
+        Pending {
+            requester: Arc::downgrade(requester),
+            reply: reply.as_bytes().into(),
+            export: Arc::new(ServiceExport {
+                allow_trace: false,
+                response: ResponseType::Single,
+                threshold: Duration::from_secs(1),
+                latency: None,
+            }),
+            since,
+            measurement: None,
+        }
+    }
+
+    /// How many requests of this account find room, and the subject of the first.
+    fn fill(responses: &mut Responses, requester: &Arc<Account>, reply: &str) -> (usize, Vec<u8>) {
+        let mut entered = Vec::new();
+        while let Some(subject) = responses.enter_up_to(&FEW, pending(requester, reply, start())) {
+            entered.push(subject);
+        }
+        let first = entered.first().map(|subject| subject.to_vec());
+        (entered.len(), first.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_greedy_account_leaves_room_to_modest_ones() {
+        let broker = Broker::default();
+        let [greedy, second, modest] =
+            ["greedy", "second", "modest"].map(|name| broker.account(name));
+        let mut responses = Responses::default();
+        responses.filter().unwrap();
+        // By number, then by bytes.
+        for reply in ["r", "twenty letters reply"] {
+            let (most, first) = fill(&mut responses, &greedy, reply);
+            assert_eq!(most, if reply == "r" { 6 } else { 3 });
+            let (some, _) = fill(&mut responses, &second, reply);
+            assert_eq!(some, most / 2);
+            let one = responses.enter_up_to(&FEW, pending(&modest, reply, start()));
+            assert!(one.is_some(), "there is room for others");
+            assert_eq!(fill(&mut responses, &greedy, reply).0, 0);
+            let _forgotten = responses.remove(&first).unwrap();
+            let after = responses.expire(start() + Duration::from_secs(2));
+            assert!(after.is_empty() && responses.pending.is_empty());
+            assert!(responses.usage.all == Used::default() && responses.usage.by.is_empty());
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,7 @@ use crate::broker::peer::{Facts, Peer};
 use crate::broker::routes::Share;
 use crate::broker::security::TlsFacts;
 use crate::config::Secret;
+use crate::conn::checks::PasswordChecks;
 use crate::conn::compression::Level;
 use crate::conn::transport::{ReadHalf, SharedWire, SocketWire, WriteHalf, split_tcp};
 use crate::conn::{Connection, Surroundings, Timeouts};
@@ -116,7 +117,7 @@ struct Inner {
     options: ClusterOptions,
     clients: Arc<ClientContext>,
     settings: RwLock<Arc<RouteSettings>>,
-    password_checks: Arc<Semaphore>,
+    password_checks: Arc<PasswordChecks>,
     address: SocketAddr,
     /// Where clients connect to this server.
     own_urls: Vec<String>,
@@ -194,7 +195,7 @@ impl Cluster {
         };
         let inner = Arc::new(Inner {
             settings: RwLock::new(Arc::new(settings)),
-            password_checks: Arc::new(Semaphore::new(1)),
+            password_checks: Arc::default(),
             address,
             own_urls: client_urls,
             state: Mutex::new(State {
@@ -398,6 +399,7 @@ impl Inner {
             port: address.port(),
             began: (SystemTime::now(), now()),
             unix_user: None,
+            in_process: false,
             nonce: String::new(),
             label: format!("{endpoint} - rid:{id}"),
         };
@@ -406,6 +408,7 @@ impl Inner {
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
         let max_pending = self.clients.settings().limits.max_pending;
         let peer = Peer::new_route(facts, sender, max_pending);
+        peer.join_budget(Arc::clone(&self.clients.broker.budget));
         let label = peer.label();
         tracing::info!(cid = id, "{label} - Route connection created");
         if let Some(facts) = tls {

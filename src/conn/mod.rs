@@ -9,25 +9,26 @@
     reason = "this layer reads the clock for those below"
 )]
 
+pub mod checks;
 pub mod compression;
 pub mod keepalive;
 pub mod read;
 pub mod transport;
 pub mod turn;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, timeout};
 
-use crate::auth::{Login, PasswordCheck, Rejection};
+use crate::auth::PasswordCheck;
 use crate::broker::close::CloseReason;
 use crate::broker::peer::{Flush, Peer};
 use crate::proto::encode;
+use checks::{Checked, PasswordChecks};
 use keepalive::{Due, Keepalive};
 use read::{Reader, Turned};
 use transport::{ReadHalf, SocketWire};
@@ -37,7 +38,7 @@ use turn::{Compress, Link, Verdict};
 const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(100);
 
 /// Longest pause of a publisher for a slow peer, each time it has filled that peer's backlog.
-const MAX_STALL: Duration = Duration::from_millis(10);
+pub(crate) const MAX_STALL: Duration = Duration::from_millis(10);
 
 /// The same for another server: everybody behind it would lose messages if its link were cut.
 const MAX_ROUTE_STALL: Duration = Duration::from_secs(1);
@@ -68,9 +69,8 @@ pub struct Timeouts {
 pub struct Surroundings {
     /// Time limits.
     pub timeouts: Timeouts,
-    /// A permit for each password that may be checked at the same time: a check takes a processor for
-    /// tens of milliseconds, and whoever reaches the server can ask for one.
-    pub password_checks: Arc<Semaphore>,
+    /// Where passwords are checked that take their time.
+    pub password_checks: Arc<PasswordChecks>,
     /// Spreads the first pings of many connections.
     pub random: u64,
 }
@@ -84,13 +84,23 @@ pub struct Connection<L> {
     link: L,
     write_deadline: Duration,
     keepalive: Keepalive,
+    /// Until when the peer must be let in.
     introduce_until: Option<Instant>,
     blocked: Option<Blocked>,
     /// Until when nothing is read.
     stalled: Option<Stall>,
-    password_checks: Arc<Semaphore>,
+    password_checks: Arc<PasswordChecks>,
     /// A check of the peer's password; nothing is read until its outcome is known.
-    verification: Option<JoinHandle<Result<Login, Rejection>>>,
+    verification: Option<Verification>,
+}
+
+/// A check under way, or one that waits for its turn.
+struct Verification(Pin<Box<dyn Future<Output = Checked> + Send>>);
+
+impl fmt::Debug for Verification {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Verification")
+    }
 }
 
 /// Why a connection is not read, and until when at most.
@@ -126,7 +136,7 @@ enum Woken {
     Writable,
     Unstalled,
     Turned(Turned),
-    Verified(Result<Login, Rejection>),
+    Verified(Checked),
 }
 
 impl<L: Link> Connection<L> {
@@ -146,7 +156,7 @@ impl<L: Link> Connection<L> {
             random,
         } = surroundings;
         Self {
-            reader: Reader::new(half),
+            reader: Reader::new(half, timeouts.introduction.is_some()),
             wire,
             peer,
             link,
@@ -169,6 +179,11 @@ impl<L: Link> Connection<L> {
     pub fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
             let reason = self.serve().await;
+            // It would wait on, and keep others waiting, without anybody to ask it how far it is.
+            self.verification = None;
+            if reason == CloseReason::WriteError && self.link.hears_last_words() {
+                self.hear_last_words().await;
+            }
             self.peer.note_end(Instant::now().into_std());
             while self.link.release() {
                 tokio::task::yield_now().await;
@@ -197,11 +212,7 @@ impl<L: Link> Connection<L> {
                 Woken::Writable => self.resume(),
                 Woken::Unstalled => self.stalled = None,
                 Woken::Turned(turned) => self.after_turn(turned),
-                Woken::Verified(outcome) => {
-                    self.verification = None;
-                    let turned = self.reader.resume_turn(&mut self.link, &self.peer, outcome);
-                    self.after_turn(turned);
-                }
+                Woken::Verified(outcome) => self.on_verified(outcome),
             }
         }
     }
@@ -221,7 +232,7 @@ impl<L: Link> Connection<L> {
         let reads = !stalls && !verifies;
         let verified = async {
             match verification {
-                Some(check) => check.await.unwrap_or(Err(Rejection::WrongPassword)),
+                Some(check) => check.0.as_mut().await,
                 None => std::future::pending().await,
             }
         };
@@ -247,6 +258,25 @@ impl<L: Link> Connection<L> {
         }
     }
 
+    /// Serves what had arrived before the socket broke: it may say why the peer hung up.
+    async fn hear_last_words(&mut self) {
+        let Self {
+            reader, link, peer, ..
+        } = self;
+        let heard = async {
+            loop {
+                let turned = poll_fn(|context| reader.poll_turn(context, link, peer)).await;
+                let Turned::Served { verdict, .. } = turned else {
+                    return;
+                };
+                if !matches!(verdict, Verdict::Continue) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LINGER, heard).await;
+    }
+
     fn after_turn(&mut self, turned: Turned) {
         let (verdict, stall, introduced, ponged, pause) = match turned {
             Turned::Served {
@@ -270,9 +300,15 @@ impl<L: Link> Connection<L> {
         }
         if introduced {
             self.introduce_until = None;
+        }
+        let refused = CloseReason::AuthenticationViolation;
+        let answered = introduced
+            || matches!(&verdict, Verdict::Verify(_))
+            || matches!(&verdict, Verdict::Close(reason) if *reason == refused);
+        if answered {
             self.keepalive.introduced(now);
         }
-        if (ponged || introduced)
+        if (ponged || answered)
             && let Some(round_trip) = self.keepalive.round_trip()
         {
             self.peer.note_round_trip(round_trip);
@@ -310,16 +346,30 @@ impl<L: Link> Connection<L> {
         }
     }
 
-    /// Checks a password where that may take its time.
+    /// Checks a password where that may take its time. How long it may wait for its turn is what is left of the time
+    /// to log in.
     fn verify(&mut self, check: PasswordCheck) {
-        let permits = Arc::clone(&self.password_checks);
-        self.verification = Some(tokio::spawn(async move {
-            let Ok(_permit) = permits.acquire().await else {
-                return Err(Rejection::WrongPassword);
-            };
-            let checked = tokio::task::spawn_blocking(move || check.run(std::time::Instant::now()));
-            checked.await.unwrap_or(Err(Rejection::WrongPassword))
-        }));
+        let checks = Arc::clone(&self.password_checks);
+        let (peer, until) = (Arc::clone(&self.peer), self.introduce_until.take());
+        let outcome = async move { checks.run(peer.facts(), check, until).await };
+        self.verification = Some(Verification(Box::pin(outcome)));
+    }
+
+    fn on_verified(&mut self, outcome: Checked) {
+        self.verification = None;
+        match outcome {
+            Some(outcome) => {
+                let turned = self.reader.resume_turn(&mut self.link, &self.peer, outcome);
+                self.after_turn(turned);
+            }
+            None => self.end_unintroduced(),
+        }
+    }
+
+    fn end_unintroduced(&mut self) {
+        self.introduce_until = None;
+        self.link.not_introduced();
+        self.peer.close(CloseReason::AuthenticationTimeout);
     }
 
     fn note_blocked(&mut self, blocked: bool) {
@@ -370,9 +420,7 @@ impl<L: Link> Connection<L> {
             self.stalled = None;
         }
         if self.introduce_until.is_some_and(|until| now >= until) {
-            self.introduce_until = None;
-            self.link.not_introduced();
-            self.peer.close(CloseReason::AuthenticationTimeout);
+            self.end_unintroduced();
         }
         self.check_blocked(now);
         if now >= self.keepalive.next() {

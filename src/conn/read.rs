@@ -16,8 +16,8 @@ use tokio_util::io::poll_read_buf;
 
 use super::transport::ReadHalf;
 use super::turn::{
-    Input, Link, READ_BYTES, Scratch, Served, Turn, Verdict, WIDE_MESSAGE_BYTES, WIDE_READ_BYTES,
-    with_scratch,
+    Input, Link, READ_BYTES, STRANGER_READ_BYTES, Scratch, Served, Turn, Verdict,
+    WIDE_MESSAGE_BYTES, WIDE_READ_BYTES, with_scratch,
 };
 use crate::auth::{Login, Rejection};
 use crate::broker::peer::Peer;
@@ -30,6 +30,8 @@ pub struct Reader {
     tail: Tail,
     /// Whether the last read was full of few, big messages.
     wide: bool,
+    /// Whether the peer has yet to say who it is.
+    stranger: bool,
 }
 
 /// The incomplete operation that the last read ended with.
@@ -77,13 +79,14 @@ pub enum Turned {
 }
 
 impl Reader {
-    /// A reader of `half`.
+    /// A reader of `half`, which takes little at a time while the peer is a stranger who must introduce itself.
     #[must_use]
-    pub fn new(half: ReadHalf) -> Self {
+    pub fn new(half: ReadHalf, stranger: bool) -> Self {
         Self {
             half,
             tail: Tail::None,
             wide: false,
+            stranger,
         }
     }
 
@@ -122,10 +125,10 @@ impl Reader {
             Tail::Short(bytes) => bytes.len(),
             Tail::None | Tail::Long { .. } => 0,
         };
-        let most = if self.wide {
-            WIDE_READ_BYTES
-        } else {
-            READ_BYTES
+        let most = match (self.stranger, self.wide) {
+            (true, _) => STRANGER_READ_BYTES,
+            (false, true) => WIDE_READ_BYTES,
+            (false, false) => READ_BYTES,
         };
         let room = read_buffer.get_mut(kept..kept + most).unwrap_or_default();
         let mut space = ReadBuf::new(room);
@@ -150,6 +153,7 @@ impl Reader {
         );
         let big = turn.messages * WIDE_MESSAGE_BYTES < received as u64;
         self.wide = big && received >= READ_BYTES;
+        self.stranger &= !turn.introduced;
         self.keep(bytes, &served);
         Poll::Ready(Ok(end(link, turn, served)))
     }
@@ -201,6 +205,7 @@ impl Reader {
         with_scratch(|scratch| {
             let mut turn = begin(&mut scratch.deliveries, peer);
             let verdict = link.verified(&mut turn, outcome);
+            self.stranger &= !turn.introduced;
             let mut served = Served::whole(0, verdict);
             if matches!(served.verdict, Verdict::Continue) {
                 let kept: Bytes = match std::mem::replace(&mut self.tail, Tail::None) {

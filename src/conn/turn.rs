@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -16,6 +16,10 @@ use crate::broker::peer::Peer;
 /// Bytes that one read takes at most, so that a turn ends soon. Reads go into a buffer of the worker
 /// thread; a connection has none while it is idle.
 pub const READ_BYTES: usize = 64 * 1024;
+
+/// The same while the peer must introduce itself: all that comes behind its CONNECT in one read is kept while its
+/// password is checked.
+pub const STRANGER_READ_BYTES: usize = 4 * 1024;
 
 /// The same for a peer whose messages are big: its turns take no longer, and the socket's own costs and
 /// the receivers' wake-ups are spread over more bytes.
@@ -38,10 +42,15 @@ pub trait Link: Send + 'static {
     /// Reading failed; the reason to close with.
     fn read_failed(&mut self, error: &std::io::Error) -> CloseReason;
 
+    /// Whether what arrived before writing failed is still to be served.
+    fn hears_last_words(&self) -> bool {
+        false
+    }
+
     /// The peer does not answer pings: says so to it and to the log.
     fn stale(&mut self);
 
-    /// The peer did not introduce itself in time: says so to it and to the log.
+    /// The peer did not introduce itself in time, or its password could not be checked in time: says so to it and to the log.
     fn not_introduced(&mut self);
 
     /// The peer does not drain what is sent to it: says so to the log.
@@ -133,12 +142,18 @@ pub struct Turn<'a> {
     pub now: Instant,
     /// Messages that came from the peer.
     pub messages: u64,
-    /// Set when the peer has introduced itself.
+    /// Set when the peer has introduced itself and is let in.
     pub introduced: bool,
     /// Set when the peer has answered a ping.
     pub ponged: bool,
     /// Set when nothing more may be read from the peer for so long.
     pub pause: Option<Duration>,
+}
+
+/// The time on the wall, for whoever must tell when something happened in the middle of a turn.
+#[must_use]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// What each worker thread has once, for whichever connection's turn it is.

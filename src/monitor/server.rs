@@ -158,8 +158,8 @@ impl Monitor {
         let configuration = self.configuration();
         let options = &configuration.options;
         let (broker, info, totals) = (self.broker(), self.context.info(), self.totals());
-        let (topology, routes) = (self.context.topology(), self.routes_report());
-        let settings = self.context.settings();
+        let (settings, topology) = (self.context.settings(), self.context.topology());
+        let routes = self.routes_report();
         let (now, _) = clocks();
         let slow = self.slow_consumers();
         let stale = self.stale_connections();

@@ -23,10 +23,24 @@ pub struct Interest<S> {
 
 /// The subscriptions of one filter without wildcards. Nearly always it is just one, which then needs
 /// no list: with a million subscriptions that is most of their memory.
+///
+/// The mark is part of the filter's hash. It stands where there would be padding, and lets the table
+/// grow without a look at every filter, each of which would have to come from far memory.
 #[derive(Debug)]
 enum Literal<S> {
-    One(S),
-    Several(Box<SubscriberSet<S>>),
+    One(u32, S),
+    Several(u32, Box<SubscriberSet<S>>),
+}
+
+/// The part of a filter's hash that is kept with its subscriptions.
+#[expect(clippy::cast_possible_truncation, reason = "half of the bits do")]
+fn mark(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// A hash for the table, which looks at the highest and the lowest bits, made from a mark.
+fn table_hash(mark: u32) -> u64 {
+    u64::from(mark).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// One filter that wants a subject.
@@ -39,33 +53,42 @@ pub enum Found<'a, S> {
 }
 
 impl<S: Subscriber> Literal<S> {
-    fn filter(&self) -> &[u8] {
+    fn mark(&self) -> u32 {
         match self {
-            Self::One(subscriber) => subscriber.filter(),
-            Self::Several(set) => set.first().map_or(&[], Subscriber::filter),
+            Self::One(mark, _) | Self::Several(mark, _) => *mark,
+        }
+    }
+
+    /// Whether it is for `filter`, which has this mark.
+    fn is_for(&self, mark: u32, filter: &[u8]) -> bool {
+        match self {
+            Self::One(own, subscriber) => *own == mark && subscriber.filter() == filter,
+            Self::Several(own, set) => {
+                *own == mark && set.first().is_some_and(|first| first.filter() == filter)
+            }
         }
     }
 
     fn insert(&mut self, subscriber: S) {
         match self {
-            Self::One(first) => {
+            Self::One(mark, first) => {
                 let mut set = SubscriberSet::default();
                 set.insert(first.clone());
                 set.insert(subscriber);
-                *self = Self::Several(Box::new(set));
+                *self = Self::Several(*mark, Box::new(set));
             }
-            Self::Several(set) => set.insert(subscriber),
+            Self::Several(_, set) => set.insert(subscriber),
         }
     }
 
     /// Whether it was there, and whether nothing is left.
     fn remove(&mut self, subscriber: &S) -> (bool, bool) {
         match self {
-            Self::One(only) => {
+            Self::One(_, only) => {
                 let same = only.is(subscriber);
                 (same, same)
             }
-            Self::Several(set) => (set.remove(subscriber), set.is_empty()),
+            Self::Several(_, set) => (set.remove(subscriber), set.is_empty()),
         }
     }
 }
@@ -92,15 +115,16 @@ impl<S: Subscriber> Interest<S> {
             self.wildcards.insert(subscriber);
             return;
         }
+        let mark = mark(self.hasher.hash_one(subscriber.filter()));
         let entry = self.literals.entry(
-            self.hasher.hash_one(subscriber.filter()),
-            |literal| literal.filter() == subscriber.filter(),
-            |literal| self.hasher.hash_one(literal.filter()),
+            table_hash(mark),
+            |literal| literal.is_for(mark, subscriber.filter()),
+            |literal| table_hash(literal.mark()),
         );
         match entry {
             Entry::Occupied(mut entry) => entry.get_mut().insert(subscriber),
             Entry::Vacant(entry) => {
-                entry.insert(Literal::One(subscriber));
+                entry.insert(Literal::One(mark, subscriber));
             }
         }
     }
@@ -118,10 +142,10 @@ impl<S: Subscriber> Interest<S> {
 
     fn remove_literal(&mut self, subscriber: &S) -> bool {
         let filter = subscriber.filter();
-        let hash = self.hasher.hash_one(filter);
+        let mark = mark(self.hasher.hash_one(filter));
         let Ok(mut entry) = self
             .literals
-            .find_entry(hash, |literal| literal.filter() == filter)
+            .find_entry(table_hash(mark), |literal| literal.is_for(mark, filter))
         else {
             return false;
         };
@@ -137,9 +161,8 @@ impl<S: Subscriber> Interest<S> {
     fn shrink(&mut self) {
         let (length, capacity) = (self.literals.len(), self.literals.capacity());
         if capacity > 64 && length < capacity / 8 {
-            let hasher = &self.hasher;
             self.literals
-                .shrink_to(length * 2, |literal| hasher.hash_one(literal.filter()));
+                .shrink_to(length * 2, |literal| table_hash(literal.mark()));
         }
     }
 
@@ -159,8 +182,8 @@ impl<S: Subscriber> Interest<S> {
     pub fn for_each<'a>(&'a self, mut found: impl FnMut(&'a S)) {
         for literal in &self.literals {
             match literal {
-                Literal::One(subscriber) => found(subscriber),
-                Literal::Several(set) => set.for_each(&mut found),
+                Literal::One(_, subscriber) => found(subscriber),
+                Literal::Several(_, set) => set.for_each(&mut found),
             }
         }
         self.wildcards
@@ -179,9 +202,10 @@ impl<S: Subscriber> Interest<S> {
         if has_empty_token(subject) {
             return;
         }
+        let mark = mark(hash);
         let literal = self
             .literals
-            .find(hash, |literal| literal.filter() == subject);
+            .find(table_hash(mark), |literal| literal.is_for(mark, subject));
         // The last match of the trie waits: the subject itself may have to come before it.
         let mut last: Option<&SubscriberSet<S>> = None;
         if !self.wildcards.is_empty() {
@@ -198,8 +222,8 @@ impl<S: Subscriber> Interest<S> {
         };
         before.into_iter().for_each(|set| found(Found::Set(set)));
         match literal {
-            Some(Literal::One(subscriber)) => found(Found::One(subscriber)),
-            Some(Literal::Several(set)) => found(Found::Set(set)),
+            Some(Literal::One(_, subscriber)) => found(Found::One(subscriber)),
+            Some(Literal::Several(_, set)) => found(Found::Set(set)),
             None => {}
         }
         after.into_iter().for_each(|set| found(Found::Set(set)));

@@ -1,23 +1,28 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
 pub mod account_settings;
 mod accounts;
+mod builder;
+mod embedded;
 mod identity;
 mod lame_duck;
 mod listener;
+mod local;
 mod newcomer;
 mod secure;
 pub mod settings;
+mod shedding;
 mod unix;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +35,7 @@ use crate::broker::sharing::OwnServer;
 use crate::cluster::{Cluster, ClusterOptions, client_urls};
 use crate::config::Options;
 use crate::config::options::unix_socket::UnixSocket;
+use crate::conn::checks::PasswordChecks;
 use crate::conn::{Surroundings, Timeouts};
 use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
@@ -38,8 +44,10 @@ use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
 use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
 use crate::tls::{GateLimits, HandshakeGate};
+pub use builder::ServerBuilder;
 use identity::Identity;
 use listener::Listener;
+pub use local::{LocalClient, LocalSubscription, RequestError};
 pub use secure::{ClientTls, ClientTlsOptions};
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
@@ -47,9 +55,6 @@ pub const COMPATIBLE_VERSION: &str = "2.15.1";
 
 /// The API level of that version.
 const API_LEVEL: u32 = 5;
-
-/// Passwords that are checked at the same time.
-const PASSWORD_CHECKS: usize = 2;
 
 /// How long a shutdown waits for connections to send what is pending.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -93,6 +98,17 @@ pub struct ServerOptions {
     pub tls: Option<Arc<ClientTls>>,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// Sockets that are bound already, to be used in place of those that would be.
+    pub given: GivenListeners,
+}
+
+/// Sockets that somebody else has bound and listens on.
+#[derive(Debug, Default)]
+pub struct GivenListeners {
+    /// For clients, in place of `host` and `port`.
+    pub clients: Option<TcpListener>,
+    /// For monitoring.
+    pub monitoring: Option<TcpListener>,
 }
 
 /// A server could not start.
@@ -119,6 +135,8 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// What is configured makes no sense: each mistake.
+    Options(Vec<String>),
     /// No key could be made.
     Identity(String),
     /// The settings of accounts cannot be put in force together.
@@ -143,6 +161,7 @@ impl fmt::Display for StartError {
                     "Error listening on unix socket: {path}, {cause:?}"
                 )
             }
+            Self::Options(mistakes) => formatter.write_str(&mistakes.join("\n")),
             Self::Accounts(reason) => formatter.write_str(reason),
             Self::Monitor { address, source } => {
                 let cause = crate::process::os_error_text(source);
@@ -174,6 +193,8 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Inner {
+    /// Where the server's tasks run.
+    runtime: Handle,
     context: Arc<ClientContext>,
     cluster: Option<Cluster>,
     monitor: Arc<Monitor>,
@@ -189,7 +210,7 @@ struct Inner {
     tls: RwLock<Option<Arc<ClientTls>>>,
     /// Where handshakes are done, once there is TLS.
     gate: OnceLock<Arc<HandshakeGate>>,
-    password_checks: Arc<Semaphore>,
+    password_checks: Arc<PasswordChecks>,
     lame_duck_duration: Duration,
     lame_duck_grace_period: Duration,
     address: SocketAddr,
@@ -209,10 +230,10 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind then.
-    pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
+    pub async fn start(mut options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
-        let monitoring = monitoring_listener(&options.configuration).await?;
-        let listeners = bind(&options).await?;
+        let monitoring = monitoring_listener(&mut options).await?;
+        let listeners = bind(&mut options).await?;
         let address = listeners.iter().find_map(Listener::address);
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
@@ -250,6 +271,7 @@ impl Server {
         let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
             inner: Arc::new(Inner {
+                runtime: Handle::current(),
                 monitor,
                 system,
                 reload_requests: Mutex::new(Some(reload_requests)),
@@ -262,7 +284,7 @@ impl Server {
                 timeouts: RwLock::new(options.timeouts),
                 tls: RwLock::default(),
                 gate: OnceLock::new(),
-                password_checks: Arc::new(Semaphore::new(PASSWORD_CHECKS)),
+                password_checks: Arc::default(),
                 lame_duck_duration: options.lame_duck_duration,
                 lame_duck_grace_period: options.lame_duck_grace_period,
                 address,
@@ -318,6 +340,7 @@ impl Server {
             began: newcomer::clocks(),
             nonce: String::new(),
             unix_user: None,
+            in_process: true,
             label: format!("internal - cid:{id}"),
         };
         InternalConnection::new(Arc::clone(context), account, facts)
@@ -450,6 +473,8 @@ impl Inner {
         }
         self.connections
             .spawn(accounts::forget_late_requests(Arc::clone(self)));
+        self.connections
+            .spawn(shedding::keep_within_budget(Arc::clone(self)));
         if let Some(monitoring) = monitoring {
             self.serve_monitoring(monitoring);
         }
@@ -545,13 +570,20 @@ fn start_services(
 }
 
 /// Listens for monitoring where the options ask for it.
-async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, StartError> {
+async fn monitoring_listener(
+    options: &mut ServerOptions,
+) -> Result<Option<HttpListener>, StartError> {
+    let given = options.given.monitoring.take();
+    let options = &options.configuration;
     let monitoring = &options.monitoring;
     let Some(port) = monitoring.http_port.or(monitoring.https_port) else {
         return Ok(None);
     };
     let host = monitoring_host(options);
-    let bound = listener::bind(&host, port).await;
+    let bound = match given {
+        Some(given) => listener::given(given),
+        None => listener::bind(&host, port).await,
+    };
     let bound = bound.and_then(HttpListener::new);
     bound.map(Some).map_err(|source| StartError::Monitor {
         address: format!("{host}:{port}"),
@@ -560,11 +592,14 @@ async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, 
 }
 
 /// Listens on all that is asked for, or on nothing.
-async fn bind(options: &ServerOptions) -> Result<Vec<Listener>, StartError> {
+async fn bind(options: &mut ServerOptions) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     if options.listens_on_tcp {
         let (host, port) = (&options.host, options.port);
-        let listener = Listener::bind(host, port).await;
+        let listener = match options.given.clients.take() {
+            Some(given) => listener::given(given).map(Listener::Tcp),
+            None => Listener::bind(host, port).await,
+        };
         listeners.push(listener.map_err(|source| StartError::Listen {
             address: format!("{host}:{port}"),
             source,

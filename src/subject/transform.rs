@@ -118,26 +118,48 @@ impl Transform {
             return Err(TransformError::InvalidSubject);
         }
         let mut parts = Vec::new();
-        let mut used = 0;
         for token in destination
             .split('.')
             .take(to.tokens - usize::from(to.tail))
         {
-            let (part, wildcards) = part(token, &from)?;
+            let part = part(token, &from)?;
             let reversible = matches!(part, Part::Literal(_) | Part::Wildcard(_));
             if functions == Functions::Reversible && !reversible {
                 return Err(TransformError::NotSupportedForImport(token.to_owned()));
             }
-            used += wildcards;
             parts.push(part);
         }
-        if functions == Functions::Reversible && used < from.stars.len() {
+        let left_out = |star: &usize| !parts.contains(&Part::Wildcard(*star));
+        if functions == Functions::Reversible && from.stars.iter().any(left_out) {
             return Err(TransformError::NotUsingAllWildcards(destination.to_owned()));
         }
         Ok(Self {
             parts,
             tail: to.tail.then_some(from.tokens - 1),
         })
+    }
+
+    /// The way back to what a reversible transform of `source` was made from: of subjects that match its
+    /// [`destination_filter`]. Every token of `source` but its wildcards is a literal one, whatever it looks like.
+    #[must_use]
+    pub fn reverse(&self, source: &str) -> Self {
+        let part = |(place, token): (usize, &str)| {
+            let made = Part::Wildcard(place);
+            match self.parts.iter().position(|part| *part == made) {
+                Some(at) if is_star(token.as_bytes()) => Part::Wildcard(at),
+                Some(_) | None => Part::Literal(token.as_bytes().into()),
+            }
+        };
+        let fixed = self.tail.unwrap_or(usize::MAX);
+        Self {
+            parts: source
+                .split('.')
+                .take(fixed)
+                .enumerate()
+                .map(part)
+                .collect(),
+            tail: self.tail.map(|_| self.parts.len()),
+        }
     }
 
     /// Appends what `subject`, which must match the source, becomes. `random` is a new random number.
@@ -172,20 +194,11 @@ pub fn destination_filter(destination: &str) -> String {
         .join(".")
 }
 
-/// The destination that leads back from what a reversible transform made to what it was made from.
+/// Whether a token of an import's subject would stand for a wildcard if it were one of a destination. nats-server
+/// refuses services with such a subject.
 #[must_use]
-pub fn way_back(source: &str, destination: &str) -> String {
-    let numbers: Vec<i64> = destination.split('.').filter_map(wildcard_number).collect();
-    let mut stars = 0;
-    let token = |token: &str| {
-        if token != "*" {
-            return token.to_owned();
-        }
-        stars += 1;
-        let place = numbers.iter().position(|&number| number == stars);
-        format!("${}", place.map_or(0, |place| place + 1))
-    };
-    source.split('.').map(token).collect::<Vec<_>>().join(".")
+pub fn is_placeholder(token: &str) -> bool {
+    matches!(token.as_bytes(), [b'$', b'1'..=b'9', ..]) || wildcard_number(token).is_some()
 }
 
 /// Which wildcard of the source a token of a destination is, if it is one and nothing else.
@@ -254,12 +267,12 @@ impl Shape {
     }
 }
 
-/// A token of a destination, and how many wildcards of the source it uses.
-fn part(token: &str, source: &Shape) -> Result<(Part, usize), TransformError> {
+/// A token of a destination.
+fn part(token: &str, source: &Shape) -> Result<Part, TransformError> {
     let out_of_range =
         |number: i64| TransformError::IndexOutOfRange(format!("{token}: [{number}]"));
     let Some(function) = function(token)? else {
-        return Ok((Part::Literal(token.as_bytes().into()), 0));
+        return Ok(Part::Literal(token.as_bytes().into()));
     };
     // Without wildcards there is nothing that a function could be of.
     if !source.has_wildcards() && !function.wildcards.is_empty() && function.name != "partition" {
@@ -271,9 +284,8 @@ fn part(token: &str, source: &Shape) -> Result<(Part, usize), TransformError> {
             indexes.push(source.star(number).ok_or_else(|| out_of_range(number))?);
         }
     }
-    let used = indexes.len();
     let first = indexes.first().copied().unwrap_or_default();
-    let part = match function.name {
+    Ok(match function.name {
         // Whatever the sign of the number, the hash is divided by its bits.
         "partition" => Part::Partition(function.number.cast_unsigned(), indexes.into()),
         "random" => Part::Random(function.number),
@@ -291,8 +303,7 @@ fn part(token: &str, source: &Shape) -> Result<(Part, usize), TransformError> {
                 _ => Part::Wildcard(first),
             }
         }
-    };
-    Ok((part, used))
+    })
 }
 
 /// A function with its arguments.
@@ -601,6 +612,9 @@ mod tests {
             ("*", "x.{{random(0)}}", "a", "x.0"),
             ("*", "{{wildcard(0)}}", "a", "a"),
             ("*.*", "$x.{{}}.$2", "a.b", "$x.{{}}.b"),
+            ("*", "x.{{split(1,-)}}.y", "--a--b-", "x.a.b.y"),
+            // A subject with an empty token reaches nobody.
+            ("*", "x.{{split(1,-)}}.y", "--", "x..y"),
             ("*.*", "p.{{partition(10,1,2)}}", "foo.bar", "p.0"),
             ("*.*", "p.{{partition(10)}}", "foo.bar", "p.6"),
             ("*.*", "p.{{partition(0,1)}}", "foo.bar", "p.0"),
@@ -612,14 +626,22 @@ mod tests {
 
     #[test]
     fn filters_of_destinations_and_ways_back() {
-        for (source, destination, filter, back) in [
-            ("a.*.*", "x.$2.{{wildcard(1)}}", "x.*.*", "a.$2.$1"),
-            ("a.*.*.*", "$2.$3.$1", "*.*.*", "a.$3.$1.$2"),
-            ("a.*.b.>", "p.$1.$1.>", "p.*.*.>", "a.$1.b.>"),
-            ("a.>", "p.a.>", "p.a.>", "a.>"),
+        for (source, destination, filter, subject, back) in [
+            ("a.*.*", "x.$2.{{wildcard(1)}}", "x.*.*", "x.B.C", "a.C.B"),
+            ("a.*.*.*", "$2.$3.$1", "*.*.*", "A.B.C", "a.C.A.B"),
+            ("a.*.b.>", "p.$1.$1.>", "p.*.*.>", "p.A.B.C.D", "a.A.b.C.D"),
+            ("a.>", "p.a.>", "p.a.>", "p.a.B", "a.B"),
+            ("*.>", "$1.>", "*.>", "A.B", "A.B"),
+            (">", "p.>", "p.>", "p.A.B", "A.B"),
+            ("a.$1.*.{{x}}", "p.$1", "p.*", "p.A", "a.$1.A.{{x}}"),
         ] {
             assert_eq!(destination_filter(destination), filter);
-            assert_eq!(way_back(source, destination), back);
+            let there = Transform::new(source, destination, Functions::Reversible).unwrap();
+            let mut made = Vec::new();
+            there
+                .reverse(source)
+                .apply(subject.as_bytes(), 0, &mut made);
+            assert_eq!(made, back.as_bytes(), "{source} {destination}");
         }
     }
 
@@ -628,6 +650,10 @@ mod tests {
         for (destination, expected) in [
             ("x.$2.$1", None),
             ("x.{{wildcard(1)}}.$2.$2", None),
+            (
+                "x.$1.$1",
+                Some("not using all of the token wildcard(s) in x.$1.$1"),
+            ),
             (
                 "x.$1",
                 Some("not using all of the token wildcard(s) in x.$1"),

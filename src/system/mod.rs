@@ -3,7 +3,9 @@
 
 mod advisories;
 mod questions;
+mod relays;
 mod services;
+mod traces;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,10 +22,15 @@ use crate::broker::peer::Facts;
 use crate::link::internal::{InternalConnection, Message, Outgoing};
 use crate::monitor::Monitor;
 use crate::monitor::stats::ServerStats;
+use relays::Relays;
 use services::Service;
 
 /// Events that wait to be reported; what comes while so many wait is lost and counted.
 const MAX_EVENTS: usize = 4096;
+
+/// The same for questions of clients, which have a queue of their own: nobody can keep events from being reported
+/// by asking.
+const MAX_QUESTIONS: usize = 1024;
 
 /// The number under which the server's own connection is known.
 const CONNECTION_NUMBER: u64 = 1;
@@ -37,6 +44,12 @@ const ACCOUNTS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A server that was not heard of for this long is gone.
 const FORGET_SERVERS: Duration = Duration::from_secs(50);
+
+/// Other servers that are counted; more are not. Every user of the system account can tell of servers.
+const MAX_SERVERS: usize = 4096;
+
+/// Letters and digits of a server's id, which begins with `N`: an nkey of a server.
+const SERVER_ID_LENGTH: usize = 56;
 
 /// How long leaving waits for the announcement of it to be sent.
 const ANNOUNCEMENT_PATIENCE: Duration = Duration::from_millis(500);
@@ -68,9 +81,10 @@ impl SystemHandle {
     }
 }
 
-/// Takes events from the turns in which they happen to the task that reports them.
+/// Takes events and questions from the turns in which they happen to the task that reports and answers them.
 struct Queue {
     events: mpsc::Sender<Event>,
+    questions: mpsc::Sender<Event>,
 }
 
 impl fmt::Debug for Queue {
@@ -81,8 +95,16 @@ impl fmt::Debug for Queue {
 
 impl Observer for Queue {
     fn notice(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
-            tracing::debug!("an event was not reported: too many wait");
+        let queue = match event {
+            // Clients make as many of these as they like.
+            Event::Request(_) | Event::Traced(_) => &self.questions,
+            Event::Connected(_)
+            | Event::Disconnected(..)
+            | Event::Refused(_)
+            | Event::SlowConsumer(..) => &self.events,
+        };
+        if queue.try_send(event).is_err() {
+            tracing::debug!("an event was not reported, or a question not answered: too many wait");
         }
     }
 }
@@ -95,18 +117,27 @@ pub(crate) fn start(
     stopping: CancellationToken,
 ) -> SystemHandle {
     let (events, waiting_events) = mpsc::channel(MAX_EVENTS);
+    let (questions, waiting_questions) = mpsc::channel(MAX_QUESTIONS);
     let (announcements, waiting_announcements) = mpsc::channel(4);
-    monitor.broker().observe(Box::new(Queue { events }));
+    monitor
+        .broker()
+        .observe(Box::new(Queue { events, questions }));
     let system = System {
         connection: connect(&monitor),
         monitor,
         reloads,
         sequence: 0,
         services: HashMap::new(),
-        servers: HashMap::new(),
+        servers: Servers::default(),
+        relays: Relays::default(),
         statistics_interval: FIRST_STATISTICS,
     };
-    tokio::spawn(system.run(waiting_events, waiting_announcements, stopping));
+    let waiting = Waiting {
+        events: waiting_events,
+        questions: waiting_questions,
+        announcements: waiting_announcements,
+    };
+    tokio::spawn(system.run(waiting, stopping));
     SystemHandle { announcements }
 }
 
@@ -118,11 +149,47 @@ fn connect(monitor: &Monitor) -> Arc<InternalConnection> {
         port: 0,
         began: clocks(),
         unix_user: None,
+        in_process: false,
         nonce: String::new(),
         label: "SYSTEM".to_owned(),
     };
     let context = Arc::clone(&monitor.context);
     Arc::new(InternalConnection::new(context, account, facts))
+}
+
+/// What waits to be reported, answered and announced.
+struct Waiting {
+    events: mpsc::Receiver<Event>,
+    questions: mpsc::Receiver<Event>,
+    announcements: mpsc::Receiver<(Announcement, oneshot::Sender<()>)>,
+}
+
+/// Other servers that have been heard of, and when.
+#[derive(Debug, Default)]
+struct Servers(HashMap<String, Instant>);
+
+impl Servers {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Notes that a server is there, unless the id is none or too many servers are known.
+    fn hear_of(&mut self, id: &str, now: Instant) {
+        if let Some(heard) = self.0.get_mut(id) {
+            *heard = now;
+        } else if is_server_id(id) && self.0.len() < MAX_SERVERS {
+            self.0.insert(id.to_owned(), now);
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+
+    fn forget_silent(&mut self, now: Instant) {
+        self.0
+            .retain(|_, heard| now.saturating_duration_since(*heard) < FORGET_SERVERS);
+    }
 }
 
 /// The services while they run.
@@ -133,16 +200,20 @@ struct System {
     /// Messages signed so far.
     sequence: u64,
     services: HashMap<u64, Service>,
-    /// Other servers that have been heard of, and when.
-    servers: HashMap<String, Instant>,
+    servers: Servers,
+    /// Questions that other servers have been asked as well.
+    relays: Relays,
     statistics_interval: Duration,
 }
 
 impl System {
     async fn run(
         mut self,
-        mut events: mpsc::Receiver<Event>,
-        mut announcements: mpsc::Receiver<(Announcement, oneshot::Sender<()>)>,
+        Waiting {
+            mut events,
+            mut questions,
+            mut announcements,
+        }: Waiting,
         stopping: CancellationToken,
     ) {
         self.subscribe();
@@ -162,10 +233,6 @@ impl System {
                 }
                 () = stopping.cancelled() => return,
                 Some(event) = events.recv() => self.report(event),
-                message = connection.next() => match message {
-                    Some(message) => self.serve(&message),
-                    None => self.connect_again(),
-                },
                 () = &mut statistics => {
                     self.send_statistics();
                     self.statistics_interval =
@@ -174,6 +241,12 @@ impl System {
                     statistics.as_mut().reset(next);
                 }
                 _ = accounts.tick() => self.report_all_accounts(),
+                () = reached(self.relays.deadline()) => self.end_relays(),
+                message = connection.next() => match message {
+                    Some(message) => self.serve(&message),
+                    None => self.connect_again(),
+                },
+                Some(question) = questions.recv() => self.report(question),
             }
         }
     }
@@ -189,8 +262,7 @@ impl System {
     fn send_statistics(&mut self) {
         let subject = format!("$SYS.SERVER.{}.STATSZ", self.monitor.server_id());
         let (_, now) = clocks();
-        self.servers
-            .retain(|_, heard| now.saturating_duration_since(*heard) < FORGET_SERVERS);
+        self.servers.forget_silent(now);
         if self.is_wanted(&subject) {
             let statistics = self.statistics();
             self.send_signed(&subject, statistics);
@@ -199,20 +271,13 @@ impl System {
 
     fn statistics(&self) -> Statistics {
         Statistics {
-            statsz: self.monitor.server_stats(self.servers.len() + 1),
+            statsz: self.monitor.server_stats(self.servers.0.len() + 1),
         }
     }
 
     /// Whether anybody but this connection listens to `subject` in the system account.
     fn is_wanted(&self, subject: &str) -> bool {
-        let account = self.connection.account();
-        let subject = subject.as_bytes();
-        let matches = account.interest().matches(subject, account.hash(subject));
-        let mut wanted = false;
-        matches.for_each(|subscription| {
-            wanted |= subscription.peer().id() != CONNECTION_NUMBER;
-        });
-        wanted
+        is_wanted_in(self.connection.account(), subject)
     }
 
     /// Sends `document` with the server's signature in front.
@@ -260,10 +325,34 @@ impl System {
             return;
         };
         if is_there {
-            self.servers.insert(server.to_owned(), clocks().1);
+            self.servers.hear_of(server, clocks().1);
         } else {
-            self.servers.remove(server);
+            self.servers.forget(server);
         }
+    }
+}
+
+fn is_server_id(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
+    text.len() == SERVER_ID_LENGTH && text.starts_with('N') && text.bytes().all(letter)
+}
+
+/// Whether anybody but the server's own connection listens to `subject` in an account.
+fn is_wanted_in(account: &Account, subject: &str) -> bool {
+    let subject = subject.as_bytes();
+    let matches = account.interest().matches(subject, account.hash(subject));
+    let mut wanted = false;
+    matches.for_each(|subscription| {
+        wanted |= subscription.peer().id() != CONNECTION_NUMBER;
+    });
+    wanted
+}
+
+/// Waits until then; for ever without a time.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -285,4 +374,48 @@ struct Statistics {
 )]
 fn clocks() -> (SystemTime, Instant) {
     (SystemTime::now(), Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_other_servers_only_so_many_are_counted_and_only_those_with_an_id() {
+        let (_, start) = clocks();
+        let mut servers = Servers::default();
+        for text in [
+            "",
+            "A",
+            "N",
+            &"A".repeat(56),
+            &"N".repeat(57),
+            &"n".repeat(56),
+        ] {
+            servers.hear_of(text, start);
+        }
+        assert!(servers.0.is_empty());
+        let id = |number: usize| {
+            let digits = ["A", "B", "C", "D", "E", "F", "2", "3"];
+            let word: String = (0..55)
+                .map(|place| digits[number.checked_shr(3 * place).unwrap_or(0) % 8])
+                .collect();
+            format!("N{word}")
+        };
+        for number in 0..MAX_SERVERS + 10 {
+            servers.hear_of(&id(number), start);
+        }
+        assert_eq!(servers.0.len(), MAX_SERVERS);
+        // Those that are known stay known; the place of one that is gone goes to another.
+        let later = start + FORGET_SERVERS;
+        servers.hear_of(&id(7), later);
+        servers.forget(&id(8));
+        servers.hear_of(&id(MAX_SERVERS), later);
+        servers.forget_silent(later);
+        let mut left: Vec<&String> = servers.0.keys().collect();
+        left.sort();
+        let mut expected = [id(7), id(MAX_SERVERS)];
+        expected.sort();
+        assert!(left.into_iter().eq(&expected));
+    }
 }

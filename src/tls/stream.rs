@@ -185,6 +185,9 @@ impl State {
             let start = self.partial.len();
             let (head, room) = received.split_at_mut_checked(start).ok_or_else(oversized)?;
             head.copy_from_slice(&self.partial);
+            // What the reader has no room for would be kept.
+            let most = room.len().min(buffer.remaining());
+            let room = room.get_mut(..most).unwrap_or_default();
             let read = socket.try_read(room)?;
             if read == 0 {
                 self.ended = true;

@@ -17,3 +17,6 @@ mod replies;
 mod responders;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

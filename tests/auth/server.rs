@@ -1,14 +1,11 @@
 //! A running nats-server and connections to it.
 
+pub(crate) use crate::wait::{PATIENCE, eventually, now};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// How long a test waits for something that should happen at once.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that dies with the test.
 pub(crate) struct Server {
@@ -181,21 +178,4 @@ impl Connection {
         let _reset_is_a_close = self.reader.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }
-}
-
-/// Waits until the condition holds.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = now() + PATIENCE;
-    while !holds() {
-        assert!(now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are an edge: they read the clock"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

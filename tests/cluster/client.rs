@@ -5,17 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// What has not come true after this long is false.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits until something is true.
-pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+pub(crate) use crate::wait::{PATIENCE, eventually};
 
 /// One message as a client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,6 +69,7 @@ fn facts(id: u64) -> Facts {
         nonce: String::new(),
         label: format!("{id}"),
         unix_user: None,
+        in_process: false,
     }
 }
 

@@ -22,3 +22,6 @@ mod proxy;
 mod random;
 mod secure;
 mod simulation;
+mod traced;
+#[path = "../shared/wait.rs"]
+mod wait;

@@ -1,9 +1,13 @@
 //! One server process of a cluster, of either kind, and its files.
 
+use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
+use std::hash::BuildHasher as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -54,10 +58,22 @@ pub(crate) struct Node {
     started: usize,
 }
 
-/// A port that is free now. The kernel gives ports in turn, so it stays free for a while.
+/// The ports that servers of tests listen on: outside the range that the kernel takes the ports of
+/// outgoing connections from, so that none of those takes one before its server does.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port that is free and that no other test of this process is given.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("no test panics while it asks");
+    loop {
+        let random = RandomState::new().hash_one("port");
+        let port = PORTS.start + u16::try_from(random % PORTS.len() as u64).expect("it is below");
+        if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            given.insert(port);
+            return port;
+        }
+    }
 }
 
 impl Node {

@@ -112,6 +112,11 @@ const TAKEN: &[(&str, Check)] = &[
     ("lame_duck_duration: \"30s\"", |o| {
         o.lame_duck_duration == Duration::from_secs(30)
     }),
+    ("memory_budget: 64MB", |o| {
+        o.memory_budget == Some(64 * 1024 * 1024)
+    }),
+    ("memory_budget: 0", |o| o.memory_budget == Some(0)),
+    ("lame_duck_on_term: true", |o| o.lame_duck_on_term),
     ("lame_duck_grace_period: 5s", |o| {
         o.lame_duck_grace_period == Duration::from_secs(5)
     }),
@@ -603,6 +608,10 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "accounts { B { exports: [ {stream: \"a.*.*\"} ] }, A { imports: [ {stream: {account: B, subject: \"a.*.*\"}, to: \"x.$1\"} ] } }",
         "stream import \"a.*.*\" cannot be mapped to \"x.$1\": invalid mapping destination: not using all of the token wildcard(s) in x.$1",
+    ),
+    (
+        "accounts { B { exports: [ {service: \"a.>\"} ] }, A { imports: [ {service: {account: B, subject: \"a.*.$1\"}, to: \"b.$1\"} ] } }",
+        "service import \"a.*.$1\" cannot be mapped to \"b.$1\": invalid mapping destination: not using all of the token wildcard(s) in b.$1",
     ),
     (
         "accounts { B { exports: [ {service: \"a.*\"} ] }, A { imports: [ {service: {account: B, subject: \"a.*\"}, to: \"x.{{left(1,1)}}\"} ] } }",

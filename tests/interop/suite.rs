@@ -45,7 +45,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
 
 #[test]
 fn async_nats_own_tests() {
-    let Some(_) = installed("async-nats-own-tests", "suite/tests/client_tests.rs") else {
+    let Some(_) = installed("async-nats-own-tests", ".cache/suite/tests/client_tests.rs") else {
         return;
     };
     let links = tempfile::tempdir().expect("a directory for the link");
@@ -73,7 +73,7 @@ fn suite(front_of_path: &Path) -> Command {
             "--tests",
             "--manifest-path",
         ])
-        .arg(peers("suite/Cargo.toml"))
+        .arg(peers(".cache/suite/Cargo.toml"))
         .arg("--target-dir")
         .arg(peers(".cache/rust"))
         .args(["--", "--test-threads", "4", "--exact"])

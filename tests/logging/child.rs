@@ -5,10 +5,8 @@ use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
-/// How long a test waits for something that should happen at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use crate::wait::{PATIENCE, eventually};
 
 const ROLE: &str = "MIDGE_LOGGING_TEST_ROLE";
 
@@ -103,17 +101,5 @@ impl Running {
             status.is_some()
         });
         status.unwrap()
-    }
-}
-
-/// Waits until the condition holds.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    #[expect(clippy::disallowed_methods, reason = "tests wait for real events")]
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        #[expect(clippy::disallowed_methods, reason = "tests wait for real events")]
-        let now = Instant::now();
-        assert!(now < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }

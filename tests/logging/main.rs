@@ -10,3 +10,6 @@ mod lines;
 mod signals;
 #[cfg(test)]
 mod standard_error;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

@@ -146,7 +146,7 @@ fn without_own_interest(route: &mut Shape) {
             key.clear();
         }
     }
-    entries.retain(|(key, _)| !key.is_empty() && !(system && key == "subscriptions"));
+    entries.retain(|(key, _)| !(key.is_empty() || system && key == "subscriptions"));
 }
 
 /// Compares until nothing differs or it is too late.

@@ -32,3 +32,8 @@ mod services;
 mod shape;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod traced;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

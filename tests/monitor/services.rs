@@ -292,6 +292,32 @@ fn events_are_those_of_nats_server() {
     assert!(report.is_empty(), "nats-server, then Midge:\n{report}");
 }
 
+/// One client's questions neither cost the reports about others nor the answers to the operator.
+#[test]
+fn a_flood_of_questions_loses_no_event() {
+    const CLIENTS: usize = 60;
+    let mut asked = Asked::start(&midge());
+    let mut watcher = asked.server.connect(SYSTEM);
+    watcher.send("SUB $SYS.ACCOUNT.A.CONNECT 1\r\n");
+    watcher.flush();
+    let flood = "PUB $SYS.REQ.ACCOUNT.PING.CONNZ nobody 0\r\n\r\n".repeat(200);
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        asked.user.send(&flood.repeat(5));
+        let name = format!(r#""user":"a","pass":"a","name":"{number}""#);
+        clients.push(asked.server.connect(&name));
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..CLIENTS {
+        let (_, payload) = watcher.message();
+        let event: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        names.insert(event["client"]["name"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(names.len(), CLIENTS);
+    let answer = asked.system.request("$SYS.REQ.SERVER.PING.IDZ", "");
+    assert_eq!(answer["id"].as_str(), Some(&*asked.id));
+}
+
 #[test]
 fn statistics_come_by_themselves_and_the_end_is_announced() {
     for program in std::iter::once(midge()).chain(reference()) {

@@ -2,24 +2,8 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
 
-/// How long a test waits for something that should happen at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-pub(crate) fn now() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "tests wait for real events")]
-    Instant::now()
-}
-
-/// Waits until the condition holds.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = now() + PATIENCE;
-    while !holds() {
-        assert!(now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+pub(crate) use crate::wait::{PATIENCE, eventually, now};
 
 /// CONNECT of a client that wants no confirmations.
 pub(crate) const QUIET: &str = r#"CONNECT {"verbose":false,"pedantic":false}"#;

@@ -24,6 +24,8 @@ mod midge;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod passwords;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod queues;
@@ -37,3 +39,6 @@ mod slow;
 mod unix_socket;
 #[cfg(test)]
 mod unsubscribe;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

@@ -9,9 +9,6 @@ use super::rules::{Violation, check_map, check_size, check_sleeps, check_unfinis
 /// Where Rust code stands that people read.
 const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];
 
-/// A folder into which the test command unpacks somebody else's tests.
-const INSTALLED: &str = "tests/peers/suite/tests";
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -27,9 +24,6 @@ fn rust_files(folder: &str) -> Vec<File> {
         for entry in entries {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path == root().join(INSTALLED) {
-                continue;
-            }
             if path.is_dir() && name != "target" && !name.starts_with('.') && name != "node_modules"
             {
                 folders.push(path);

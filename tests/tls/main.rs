@@ -28,3 +28,6 @@ mod storm;
 mod streams;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+mod wait;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use midge::tls::{
     CertificateFiles, Established, GateLimits, HandshakeError, HandshakeGate, TlsListener,
@@ -18,8 +18,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVer
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-/// How long a test waits for something that should happen at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use crate::wait::{PATIENCE, now};
 
 const PING: &[u8] = b"PING\r\n";
 
@@ -306,12 +305,4 @@ impl Server {
 /// Runs blocking work beside the server.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are an edge: they read the clock"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

@@ -24,10 +24,11 @@ fn facts(id: u64) -> Facts {
         id,
         ip: String::new(),
         port: 0,
-        began: (SystemTime::UNIX_EPOCH, Instant::now()),
+        began: (std::time::SystemTime::UNIX_EPOCH, Instant::now()),
         nonce: String::new(),
         label: format!("cid:{id}"),
         unix_user: None,
+        in_process: false,
     }
 }
 
@@ -41,7 +42,7 @@ pub(in crate::broker) fn route_on(id: u64, sink: &Arc<Sink>) -> Arc<Peer> {
 }
 
 /// A peer that takes whatever it is sent.
-pub(in crate::broker) fn peer(id: u64) -> Arc<Peer> {
+pub(crate) fn peer(id: u64) -> Arc<Peer> {
     peer_on(id, &Arc::default())
 }
 

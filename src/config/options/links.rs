@@ -75,8 +75,12 @@ fn check_import(
         );
         return problems.error(Diagnostic::new(&import.place, message).fix(fix));
     }
-    if let Err(error) = imports::check_subjects(&import.subject, &import.local()) {
-        let (subject, local) = (&import.subject, import.local());
+    let (subject, local) = (&import.subject, import.local());
+    let checked = match import.sharing {
+        Sharing::Service => imports::check_service_subjects(subject, &local),
+        Sharing::Stream => imports::check_stream_subjects(subject, &local),
+    };
+    if let Err(error) = checked {
         let message = format!("{word} import {subject:?} cannot be mapped to {local:?}: {error}");
         return problems.error(Diagnostic::new(&import.place, message));
     }

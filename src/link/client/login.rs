@@ -18,7 +18,6 @@ impl Client {
             self.log_error("CONNECT is no JSON object with fields of the right types");
             return Err(Stop::Close(CloseReason::ProtocolViolation));
         }
-        turn.introduced = true;
         self.peer.note_activity(turn.now);
         if self.connected {
             // It may become somebody else, in another account.
@@ -34,11 +33,10 @@ impl Client {
         if !self
             .settings
             .authenticator
-            .may_skip_connect(ConnectionType::Standard)
+            .may_skip_connect(self.connection_type())
         {
             return Err(self.deny(turn, Rejection::NoCredentials));
         }
-        turn.introduced = true;
         let decision = self.decide(turn);
         self.awaits_connect = false;
         match decision {
@@ -65,20 +63,29 @@ impl Client {
             nkey: &options.nkey,
             signature: &options.sig,
         };
-        let unix_user = self.peer.facts().unix_user;
+        let known = self.peer.facts();
         let facts = ConnectionFacts {
-            nonce: self.peer.facts().nonce.as_bytes(),
+            nonce: known.nonce.as_bytes(),
             certificate: self
                 .peer
                 .tls()
                 .and_then(|tls| tls.peer_certificate.as_deref()),
-            connection_type: ConnectionType::Standard,
-            map_certificate: self.settings.tls.map_certificate && unix_user.is_none(),
-            unix_user,
+            connection_type: self.connection_type(),
+            map_certificate: self.settings.tls.map_certificate && !known.is_local(),
+            unix_user: known.unix_user,
         };
         self.settings
             .authenticator
             .authenticate(&credentials, &facts, turn.now)
+    }
+
+    /// How it is connected, as `allowed_connection_types` names it.
+    fn connection_type(&self) -> ConnectionType {
+        if self.peer.facts().in_process {
+            ConnectionType::InProcess
+        } else {
+            ConnectionType::Standard
+        }
     }
 
     /// Acts on the decision about the client's credentials.
@@ -117,6 +124,7 @@ impl Client {
             let reason = CloseReason::MaximumAccountConnectionsExceeded;
             return Err(Stop::Close(reason));
         }
+        turn.introduced = true;
         self.account_limits = limits;
         if !Arc::ptr_eq(&self.account, &account) {
             self.account = account;

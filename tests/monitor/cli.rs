@@ -29,22 +29,23 @@ pub(crate) fn tool() -> Option<PathBuf> {
 }
 
 /// A server, the tool, and a folder in which the tool finds no settings.
-struct Operator {
+pub(crate) struct Operator {
     tool: PathBuf,
-    server: Server,
+    pub(crate) server: Server,
     home: tempfile::TempDir,
 }
 
 impl Operator {
-    fn new(tool: &Path, program: &Path) -> Self {
+    pub(crate) fn new(tool: &Path, program: &Path, configuration: &str) -> Self {
         Self {
             tool: tool.to_owned(),
-            server: Server::start(program, CONFIGURATION),
+            server: Server::start(program, configuration),
             home: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn run(&self, user: &str, arguments: &str) -> (bool, String) {
+    /// Runs a command as a user with that name and password; whether it succeeded, and what it said.
+    pub(crate) fn run(&self, user: &str, arguments: &str) -> (bool, String) {
         run(
             &self.tool,
             self.home.path(),
@@ -53,10 +54,14 @@ impl Operator {
             arguments,
         )
     }
+
+    /// A file that a command has written; empty if there is none.
+    pub(crate) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.home.path().join(name)).unwrap_or_default()
+    }
 }
 
-/// Runs a command as a user with that name and password, in a folder without settings; whether it
-/// succeeded, and what it said.
+/// The same in a folder without settings.
 pub(crate) fn run(
     tool: &Path,
     home: &Path,
@@ -166,7 +171,7 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
 fn the_tools_commands_work() {
     let Some(tool) = tool() else { return };
     for program in std::iter::once(midge()).chain(reference()) {
-        let operator = Operator::new(&tool, &program);
+        let operator = Operator::new(&tool, &program, CONFIGURATION);
         let mut watcher = operator
             .server
             .connect(r#""user":"a","pass":"a","name":"watcher","lang":"test""#);
@@ -181,8 +186,8 @@ fn the_tools_commands_work() {
                 ));
             }
         }
-        let top = std::fs::read_to_string(operator.home.path().join("top.txt"));
-        if !top.as_ref().is_ok_and(|text| text.contains("watcher")) {
+        let top = operator.file("top.txt");
+        if !top.contains("watcher") {
             report.push_str(&format!("nats top: {top:?}\n"));
         }
         assert!(report.is_empty(), "{}:\n{report}", program.display());
@@ -193,7 +198,7 @@ fn the_tools_commands_work() {
 #[test]
 fn others_are_told_nothing() {
     let Some(tool) = tool() else { return };
-    let operator = Operator::new(&tool, &midge());
+    let operator = Operator::new(&tool, &midge(), CONFIGURATION);
     for command in [
         "server info S1 --timeout 1s",
         "server request variables 1 --timeout 1s",

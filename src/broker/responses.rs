@@ -285,6 +285,7 @@ mod tests {
                 response: ResponseType::Single,
                 threshold: Duration::from_secs(1),
                 latency: None,
+                allow_trace: false,
             }),
             since,
             measurement: None,

@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use crate::config::{self, Loaded, Options};
 use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
 use crate::monitor::monitoring_host;
-use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
+use crate::process::{
+    Ports, PortsFile, Progress, ServiceManager, listener_urls, raise_file_limit, write_pid_file,
+};
 use crate::server::account_settings::account_settings;
 use crate::server::settings::{client_settings, client_tls, timeouts};
 use crate::server::{ClientTls, Server, ServerOptions};
@@ -60,10 +62,12 @@ async fn serve(loaded: Loaded, log: LogHandle, log_options: LogOptions) -> u8 {
     };
     let mut process = Process {
         server,
+        manager: ServiceManager::from_environment(),
         options,
         log,
         log_options,
     };
+    process.manager.tell(Progress::Ready);
     process.obey(signals).await;
     if let Some(Err(reason)) = ports_file.map(PortsFile::remove) {
         tracing::error!("{reason}");
@@ -93,6 +97,9 @@ async fn start(
     tracing::info!("  ID:       {}", server.id());
     if let (Some(file), Some(digest)) = (&options.config_file, &options.config_digest) {
         tracing::info!("Using configuration file: {} ({digest})", file.display());
+    }
+    if let Some(bytes) = server.clients().broker.budget.limit() {
+        tracing::info!("Memory budget for what waits to be sent: {bytes} bytes");
     }
     for warning in warnings {
         tracing::warn!("{}", warning.diagnostic);
@@ -180,6 +187,8 @@ async fn next_request(
 #[derive(Debug)]
 struct Process {
     server: Server,
+    /// Whoever started the process and wants to know how it fares.
+    manager: ServiceManager,
     options: Options,
     log: LogHandle,
     log_options: LogOptions,
@@ -201,15 +210,13 @@ impl Process {
             };
             tracing::info!("Trapped {:?} signal", signal.to_string());
             match signal {
-                ServerSignal::Stop => return self.server.shutdown().await,
+                ServerSignal::Stop => return self.stop().await,
                 // A lame duck goes on with what it has begun.
                 ServerSignal::Terminate if self.server.is_lame_duck() => {}
-                ServerSignal::Terminate => return self.server.shutdown().await,
+                ServerSignal::Terminate if self.options.lame_duck_on_term => self.leave(),
+                ServerSignal::Terminate => return self.stop().await,
                 ServerSignal::Reopen => self.log.reopen(&self.log_options),
-                ServerSignal::LameDuck => {
-                    let server = self.server.clone();
-                    tokio::spawn(async move { server.lame_duck().await });
-                }
+                ServerSignal::LameDuck => self.leave(),
                 ServerSignal::Reload => {
                     // The log says what came of it.
                     let _ = self.reload();
@@ -218,9 +225,23 @@ impl Process {
         }
     }
 
+    async fn stop(&self) {
+        self.manager.tell(Progress::Stopping);
+        self.server.shutdown().await;
+    }
+
+    /// Enters lame duck mode, which ends with the end of the server.
+    fn leave(&self) {
+        self.manager.tell(Progress::Stopping);
+        let server = self.server.clone();
+        tokio::spawn(async move { server.lame_duck().await });
+    }
+
     /// Reads the configuration again. A bad one changes nothing.
     fn reload(&mut self) -> Result<(), String> {
+        self.manager.tell(Progress::Reloading);
         let outcome = self.apply_again();
+        self.manager.tell(Progress::Ready);
         match &outcome {
             Ok(()) => tracing::info!("Reloaded server configuration"),
             Err(reason) => tracing::error!("Failed to reload server configuration: {reason}"),

@@ -91,6 +91,7 @@ impl Server {
             nonce: String::new(),
             label: String::new(),
             unix_user: None,
+            in_process: false,
         };
         let received = Arc::new(AtomicU64::new(0));
         let wire = Box::new(Sink(Arc::clone(&received)));

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use super::announce::Announcements;
 use super::imports::StreamImport;
 use super::mappings::Mappings;
+use super::message_trace::TraceRules;
 use super::peer::Peer;
 use super::responses::{Pending, Responses};
 use super::stats::{Counter, Traffic};
@@ -42,6 +43,8 @@ pub struct AccountRules {
     pub limits: AccountLimits,
     /// Its mapped subjects.
     pub mappings: Mappings,
+    /// Where messages that belong to a trace of other systems are reported, if they are.
+    pub trace: Option<TraceRules>,
 }
 
 /// What an account takes from others.
@@ -68,6 +71,8 @@ pub struct Account {
     rules: RwLock<Arc<AccountRules>>,
     /// Whether the rules map subjects; looked at for each message.
     maps: AtomicBool,
+    /// Whether the rules report messages that belong to a trace of other systems.
+    traces_parents: AtomicBool,
     imports: RwLock<Imports>,
     /// Whether it imports or imported streams.
     imports_streams: AtomicBool,
@@ -95,6 +100,7 @@ impl Account {
             interest: RwLock::new(Interest::new(hasher.clone())),
             rules: RwLock::default(),
             maps: AtomicBool::new(false),
+            traces_parents: AtomicBool::new(false),
             imports: RwLock::default(),
             imports_streams: AtomicBool::new(false),
             shadows: Mutex::default(),
@@ -137,14 +143,22 @@ impl Account {
     /// that are published from now on.
     pub fn replace_rules(&self, rules: AccountRules) {
         let maps = !rules.mappings.is_empty();
+        let traces_parents = rules.trace.is_some();
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         self.maps.store(maps, Ordering::Relaxed);
+        self.traces_parents.store(traces_parents, Ordering::Relaxed);
     }
 
     /// Whether messages that clients publish may go to another subject.
     #[must_use]
     pub fn maps(&self) -> bool {
         self.maps.load(Ordering::Relaxed)
+    }
+
+    /// Whether messages that belong to a trace of other systems are reported.
+    #[must_use]
+    pub fn traces_parents(&self) -> bool {
+        self.traces_parents.load(Ordering::Relaxed)
     }
 
     /// The hash by which a subject is looked up.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The reason for which a connection was closed. Texts are nats-server's (`/connz?state=closed`).
+/// The reason for which a connection was closed. Texts are nats-server's (`/connz?state=closed`), where it has
+/// the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each reason's text says what it means")]
 pub enum CloseReason {
@@ -12,6 +13,7 @@ pub enum CloseReason {
     TlsHandshakeError,
     SlowConsumerPendingBytes,
     SlowConsumerWriteDeadline,
+    MemoryBudgetExceeded,
     WriteError,
     ReadError,
     ParseError,
@@ -46,6 +48,7 @@ impl CloseReason {
             Self::TlsHandshakeError => "TLS Handshake Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
+            Self::MemoryBudgetExceeded => "Slow Consumer (Memory Budget)",
             Self::WriteError => "Write Error",
             Self::ReadError => "Read Error",
             Self::ParseError => "Parse Error",
@@ -77,6 +80,7 @@ impl CloseReason {
         match self {
             Self::SlowConsumerPendingBytes
             | Self::SlowConsumerWriteDeadline
+            | Self::MemoryBudgetExceeded
             | Self::WriteError
             | Self::ReadError
             | Self::TlsHandshakeError

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::account::Account;
 use super::batch::Frames;
 use super::forward::Passage;
-use super::imports::Imported;
+use super::message_trace::MessageTrace;
 use super::peer::{Delivery, Parcel, Peer};
 use super::routed::RouteTargets;
 use super::run::Run;
@@ -38,13 +38,13 @@ pub struct Deliveries {
     /// A slow peer for which the publisher should pause.
     stall: Option<Arc<Peer>>,
     /// Subscriptions that have had their last message.
-    expired: Vec<Arc<Subscription>>,
+    pub(super) expired: Vec<Arc<Subscription>>,
     /// The same, of other accounts than the one that is published in.
-    expired_elsewhere: Vec<(Arc<Account>, Arc<Subscription>)>,
+    pub(super) expired_elsewhere: Vec<(Arc<Account>, Arc<Subscription>)>,
     /// Subscriptions that pass the message that is delivered now on to other accounts.
     passing: Vec<Arc<Subscription>>,
     /// What other accounts call its subject.
-    local_subject: Vec<u8>,
+    pub(super) local_subject: Vec<u8>,
     /// Peers cut off in this turn because too much was pending for them.
     overflows: Vec<Arc<Peer>>,
     /// Messages gathered for the same targets or for one queue group, and the account they were
@@ -55,9 +55,11 @@ pub struct Deliveries {
     /// A subject that nobody wanted a moment ago; empty for none.
     unwanted: Vec<u8>,
     drop_when_gated: bool,
+    /// How the message at hand is traced, if it is.
+    pub(super) message_trace: Option<Box<MessageTrace>>,
     /// Other servers that the message at hand goes to.
     pub(super) route_targets: RouteTargets,
-    frame: MessageFrame,
+    pub(super) frame: MessageFrame,
     plain_frame: MessageFrame,
     random: u64,
     messages_out: u64,
@@ -184,7 +186,7 @@ pub(super) struct Shipment<'a> {
     shared_plain: Option<Bytes>,
     /// Length of the header block, which some receivers do not get.
     pub(super) header: usize,
-    plain_ready: bool,
+    pub(super) plain_ready: bool,
     pub(super) delivered: usize,
 }
 
@@ -206,6 +208,7 @@ impl Deliveries {
             run_account: None,
             unwanted: Vec::new(),
             drop_when_gated: false,
+            message_trace: None,
             route_targets: RouteTargets::default(),
             frame: MessageFrame::default(),
             plain_frame: MessageFrame::default(),
@@ -607,18 +610,33 @@ impl Deliveries {
         let peer = subscription.peer();
         let publication = shipment.publication;
         let message = publication.message;
+        let traced = self.message_trace.is_some();
         if Arc::ptr_eq(peer, publication.from) && !peer.echo() {
+            if traced {
+                self.trace_no_echo(subscription);
+            }
             return false;
         }
         match subscription.handling() {
             None => {}
             Some(Handling::Judged(filter)) if filter.admits(message.subject) => {}
-            Some(Handling::Judged(_)) => return false,
-            Some(Handling::Imported(imported)) => return self.ship_imported(imported, shipment),
+            Some(Handling::Judged(_)) => {
+                if traced {
+                    self.trace_denied(subscription);
+                }
+                return false;
+            }
+            Some(Handling::Imported(imported)) => {
+                return self.ship_imported(subscription, imported, shipment);
+            }
             Some(Handling::Service(_) | Handling::Responses) => {
                 self.passing.push(Arc::clone(subscription));
                 return false;
             }
+        }
+        if traced && self.trace_instead(subscription) {
+            shipment.delivered += 1;
+            return true;
         }
         let body = message.body;
         let parcel = if shipment.header > 0 && !peer.headers() {
@@ -643,6 +661,9 @@ impl Deliveries {
         if delivered && let Some(trace) = publication.trace {
             log_delivery(subscription, &parcel, shipment.header, trace);
         }
+        if traced {
+            self.trace_delivery(subscription, delivery, publication);
+        }
         if delivered
             && peer.tracks_responses()
             && let Some(reply) = message.reply
@@ -651,41 +672,6 @@ impl Deliveries {
         }
         self.note(subscription, delivery, size);
         shipment.delivered += usize::from(delivered);
-        delivered
-    }
-
-    /// Delivers to a subscription of another account, under the subject that the message has there.
-    fn ship_imported(&mut self, imported: &Imported, shipment: &mut Shipment<'_>) -> bool {
-        let publication = shipment.publication;
-        // What came for a service does not flow into streams (nats-server).
-        if publication.passage.is_some() {
-            return false;
-        }
-        let mut subject = std::mem::take(&mut self.local_subject);
-        imported.localize(publication.message.subject, &mut subject);
-        let message = Publish {
-            subject: &subject,
-            ..*publication.message
-        };
-        let local = Publication {
-            message: &message,
-            ..*publication
-        };
-        let mut apart = self.start(&local);
-        let delivered = self.ship(&imported.original, &mut apart);
-        self.local_subject = subject;
-        // The other receivers are sent what was framed for them.
-        self.frame.prepare(publication.message);
-        shipment.plain_ready = false;
-        shipment.delivered += usize::from(delivered);
-        if imported.original.is_closed()
-            && let Some(account) = imported.importer.upgrade()
-        {
-            let original = &imported.original;
-            self.expired
-                .retain(|expired| !Arc::ptr_eq(expired, original));
-            self.expired_elsewhere.push((account, Arc::clone(original)));
-        }
         delivered
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::close::CloseReason;
+use super::message_trace::TraceReport;
 use super::peer::Peer;
 
 /// Something that happened to a connection.
@@ -18,6 +19,8 @@ pub enum Event {
     Refused(Arc<Peer>),
     /// It is cut off because it does not drain what is sent to it.
     SlowConsumer(Arc<Peer>, CloseReason),
+    /// It published a message whose way was to be reported.
+    Traced(Box<TraceReport>),
     /// It asks the server something about itself or its account.
     Request(Request),
 }

@@ -7,11 +7,14 @@ use super::deliver::{Deliveries, Publication};
 use super::imports::{ServiceExport, ServiceImport};
 use super::latency::{Measurement, Outcome, timestamp};
 use super::mappings::Mapped;
+use super::message_trace::{Following, untraced};
 use super::peer::Peer;
 use super::responses::Pending;
+use super::rewritten::Rewritten;
 use super::subscription::{Handling, Subscription};
 use crate::proto::headers;
-use crate::proto::op::{Publish, Size};
+use crate::proto::message_trace::DESTINATION;
+use crate::proto::op::Publish;
 use crate::proto::request_info::RequestInfo;
 
 /// How acknowledgements of stored messages are addressed; these reply subjects stay as they are
@@ -95,7 +98,8 @@ impl Deliveries {
             }
         };
         let requester = requester(account, import, publication);
-        let request = Request::new(message, &requester);
+        let document = requester.to_json();
+        let request = Rewritten::new(message, headers::REQUEST_INFO, document.as_bytes());
         let mut subject = Vec::new();
         import.destination(message.subject, &mut subject);
         self.map(&exporter, &mut subject);
@@ -105,7 +109,19 @@ impl Deliveries {
             before,
         };
         let forwarded = request.message(&subject, reply.as_deref().or(message.reply));
-        let delivered = self.publish_into(&exporter, &forwarded, &passage, publication);
+        let accounts = (account, &exporter);
+        let delivered = match self.message_trace {
+            None => self.publish_into(&exporter, &forwarded, &passage, publication),
+            Some(_) => self.request_traced(accounts, import, &forwarded, &passage, publication),
+        };
+        let reply = match reply {
+            // What is only traced is not answered.
+            Some(reply) if delivered > 0 && self.is_only_traced() => {
+                exporter.forget_request(&reply);
+                return delivered;
+            }
+            reply => reply,
+        };
         let outcome = match reply {
             None => Outcome::BadRequest,
             Some(reply) if delivered == 0 => {
@@ -118,6 +134,46 @@ impl Deliveries {
             self.report(&exporter, &measurement, outcome, publication.now);
         }
         delivered
+    }
+
+    /// Sends a traced request to a service.
+    fn request_traced(
+        &mut self,
+        accounts: (&Arc<Account>, &Arc<Account>),
+        import: &ServiceImport,
+        request: &Publish<'_>,
+        passage: &Passage<'_>,
+        publication: &Publication<'_>,
+    ) -> usize {
+        let exporter = accounts.1;
+        let subjects = (publication.message.subject, request.subject);
+        match self.trace_service(exporter, subjects, import.export().allow_trace) {
+            Following::Untraced => self.publish_into(exporter, request, passage, publication),
+            Following::Stop => 0,
+            Following::Aside => self.publish_aside(exporter, request, passage, publication),
+            Following::On => {
+                let server = &import.server().peer;
+                self.follow_service(accounts, publication, server, |here, destination| {
+                    let name = DESTINATION.as_bytes();
+                    let followed = Rewritten::new(request, name, destination.as_bytes());
+                    let followed = followed.message(request.subject, request.reply);
+                    here.publish_into(exporter, &followed, passage, publication)
+                })
+            }
+        }
+    }
+
+    /// Publishes in another account what must not be traced there.
+    fn publish_aside(
+        &mut self,
+        account: &Arc<Account>,
+        message: &Publish<'_>,
+        passage: &Passage<'_>,
+        publication: &Publication<'_>,
+    ) -> usize {
+        let rewritten = untraced(message);
+        let rewritten = rewritten.message(message.subject, message.reply);
+        self.aside(|aside| aside.publish_into(account, &rewritten, passage, publication))
     }
 
     /// Begins to measure a request, if its service says so.
@@ -185,7 +241,15 @@ impl Deliveries {
             requester: None,
             before: publication.passage,
         };
-        if self.publish_into(&requester, &answer, &passage, publication) == 0 {
+        let subjects = (message.subject, &*subject);
+        let delivered = match self.trace_service(&requester, subjects, false) {
+            Following::Untraced => self.publish_into(&requester, &answer, &passage, publication),
+            Following::Stop => 0,
+            Following::On | Following::Aside => {
+                self.publish_aside(&requester, &answer, &passage, publication)
+            }
+        };
+        if delivered == 0 {
             account.forget_request(message.subject);
             if let Some(reply) = reply {
                 requester.forget_request(&reply);
@@ -268,49 +332,5 @@ pub(super) fn introduce(peer: &Peer, account: &str, details: bool) -> RequestInf
         kind: "Client",
         client_type: "nats",
         ..base
-    }
-}
-
-/// A request's bytes with the header that tells who asks.
-struct Request {
-    body: Vec<u8>,
-    header: usize,
-    texts: [String; 2],
-}
-
-impl Request {
-    fn new(message: &Publish<'_>, requester: &RequestInfo) -> Self {
-        let header = message.header.map_or(0, |header| header.bytes);
-        let (block, payload) = message.body.split_at_checked(header).unwrap_or_default();
-        let document = requester.to_json();
-        let mut body = Vec::with_capacity(message.body.len() + document.len() + 64);
-        headers::replace(block, headers::REQUEST_INFO, document.as_bytes(), &mut body);
-        let header = body.len();
-        body.extend_from_slice(payload);
-        let size = body.len().saturating_sub(2);
-        let texts = [header, size].map(|length| length.to_string());
-        Self {
-            body,
-            header,
-            texts,
-        }
-    }
-
-    fn message<'a>(&'a self, subject: &'a [u8], reply: Option<&'a [u8]>) -> Publish<'a> {
-        let [header, size] = &self.texts;
-        Publish {
-            subject,
-            reply,
-            header: Some(Size {
-                bytes: self.header,
-                text: header.as_bytes(),
-            }),
-            size: Size {
-                bytes: self.body.len().saturating_sub(2),
-                text: size.as_bytes(),
-            },
-            body: &self.body,
-            sized_body: None,
-        }
     }
 }

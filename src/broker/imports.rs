@@ -5,16 +5,21 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::account::Account;
+use super::deliver::{Deliveries, Publication, Shipment};
 use super::latency::LatencyRules;
 use super::mappings::placeholders;
+use super::message_trace::Following;
 use super::peer::Wire;
 use super::sharing::{ImportRules, OwnServer};
 use super::subscription::{Handling, Subscription};
-use crate::proto::op::Subscribe;
+use crate::proto::op::{Publish, Subscribe};
 use crate::subject;
 use crate::subject::transform::{
     Functions, Transform, TransformError, destination_filter, is_placeholder,
 };
+
+/// Time that a service may take unless it is configured (nats-server).
+pub const DEFAULT_RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
 
 /// How many answers a service gives to a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +40,19 @@ pub struct ServiceExport {
     pub threshold: Duration,
     /// Where its latency is reported, if it is.
     pub latency: Option<LatencyRules>,
+    /// Whether traces follow requests into the account of the service.
+    pub allow_trace: bool,
+}
+
+impl Default for ServiceExport {
+    fn default() -> Self {
+        Self {
+            response: ResponseType::Single,
+            threshold: DEFAULT_RESPONSE_THRESHOLD,
+            latency: None,
+            allow_trace: false,
+        }
+    }
 }
 
 /// How a subject on one side of an import becomes that on the other.
@@ -123,6 +141,8 @@ pub fn check_service_subjects(exported: &str, local: &str) -> Result<(), Transfo
 pub struct StreamImport {
     exporter: Weak<Account>,
     subjects: Correspondence,
+    /// Whether traces follow messages into the importing account.
+    allow_trace: bool,
 }
 
 impl StreamImport {
@@ -134,10 +154,12 @@ impl StreamImport {
         exporter: &Arc<Account>,
         exported: &str,
         local: &str,
+        allow_trace: bool,
     ) -> Result<Self, TransformError> {
         Ok(Self {
             exporter: Arc::downgrade(exporter),
             subjects: Correspondence::new(exported, local)?,
+            allow_trace,
         })
     }
 
@@ -179,9 +201,65 @@ pub struct Imported {
 }
 
 impl Imported {
+    /// Whether traces follow messages into the importing account.
+    pub(super) fn allows_trace(&self) -> bool {
+        self.import.allow_trace
+    }
+
     /// What the importing account calls a message on `subject`.
     pub(super) fn localize(&self, subject: &[u8], to: &mut Vec<u8>) {
         self.import.subjects.outward.apply(subject, to);
+    }
+}
+
+impl Deliveries {
+    /// Delivers to a subscription of another account, under the subject that the message has there.
+    pub(super) fn ship_imported(
+        &mut self,
+        shadow: &Subscription,
+        imported: &Imported,
+        shipment: &mut Shipment<'_>,
+    ) -> bool {
+        let publication = shipment.publication;
+        // What came for a service does not flow into streams (nats-server).
+        if publication.passage.is_some() {
+            return false;
+        }
+        let mut subject = std::mem::take(&mut self.local_subject);
+        imported.localize(publication.message.subject, &mut subject);
+        let message = Publish {
+            subject: &subject,
+            ..*publication.message
+        };
+        let local = Publication {
+            message: &message,
+            ..*publication
+        };
+        let mut apart = self.start(&local);
+        let following = match self.message_trace {
+            None => Following::Untraced,
+            Some(_) => self.trace_stream(shadow, imported, &subject),
+        };
+        let original = &imported.original;
+        let delivered = match following {
+            Following::Untraced | Following::On => self.ship(original, &mut apart),
+            Following::Aside => self.aside(|aside| aside.ship(original, &mut apart)),
+            Following::Stop => true,
+        };
+        self.local_subject = subject;
+        // The other receivers are sent what was framed for them.
+        self.frame.prepare(publication.message);
+        shipment.plain_ready = false;
+        shipment.delivered += usize::from(delivered);
+        if imported.original.is_closed()
+            && let Some(account) = imported.importer.upgrade()
+        {
+            let original = &imported.original;
+            self.expired
+                .retain(|expired| !Arc::ptr_eq(expired, original));
+            self.expired_elsewhere.push((account, Arc::clone(original)));
+        }
+        delivered
     }
 }
 

@@ -1,24 +1,28 @@
 //! The part of a connection that others reach: where they leave what it is to be sent.
 
+mod facts;
 pub mod portrait;
+mod responses;
 
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+pub use self::facts::Facts;
 use self::portrait::Observed;
+use self::responses::Responses;
 use super::batch::{FrameBytes, Frames};
+use super::budget::{Charge, MemoryBudget, Pressure};
 use super::close::CloseReason;
 use super::security::TlsFacts;
 use super::spread::Refused;
 use super::subscription::{Count, Subscription};
-use crate::auth::{Permissions, ReplyTracker};
 use crate::outbound::{MAX_SLICES, Outbound, recycle};
 
 /// The sending side of a connection's socket, or whatever it has instead.
@@ -44,25 +48,6 @@ const COPY_RUN_BYTES: usize = 2 * 1024;
 /// Batches that one flush sends for everybody else who adds to it meanwhile, before it leaves the
 /// rest to the connection's own task.
 const MAX_BATCHES_PER_FLUSH: usize = 8;
-
-/// What is known of a connection before its peer says anything.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// The connection's number.
-    pub id: u64,
-    /// The peer's address; empty where it has none.
-    pub ip: String,
-    /// The peer's port; 0 where it has none.
-    pub port: u16,
-    /// When the connection began, by the clock on the wall and by the one that never jumps.
-    pub began: (SystemTime, Instant),
-    /// The challenge in its INFO, to be signed by clients that log in with a key; empty without one.
-    pub nonce: String,
-    /// How logs call it at first: `address:port - cid:number`.
-    pub label: String,
-    /// The number of the machine's user at the other end of a Unix socket.
-    pub unix_user: Option<u32>,
-}
 
 /// One connection as others see it.
 ///
@@ -98,16 +83,11 @@ pub struct Peer {
     responses: Mutex<Option<Box<Responses>>>,
 }
 
-/// The answers that a peer may give to messages it got.
-#[derive(Debug)]
-struct Responses {
-    permissions: Arc<Permissions>,
-    tracker: ReplyTracker,
-}
-
 #[derive(Debug, Default)]
 struct State {
     outbound: Outbound,
+    /// What a blocked wire makes wait, as it counts for all connections together.
+    charge: Charge,
     /// Somebody will flush it at the end of a turn.
     dirty: bool,
     /// Somebody is sending a batch that was taken out of `outbound`; its bytes still count as pending.
@@ -144,6 +124,7 @@ impl State {
     fn discard(&mut self) {
         self.discards = true;
         self.outbound.clear();
+        self.charge.follow(self.sending);
     }
 }
 
@@ -196,6 +177,15 @@ impl BatchDelivery {
         let mut refused = Self::refused(bytes);
         refused.delivery.overflow = true;
         refused
+    }
+}
+
+/// Why a peer is cut off for which too much waits, or else too much for all of them.
+fn too_slow(too_much: bool) -> CloseReason {
+    if too_much {
+        CloseReason::SlowConsumerPendingBytes
+    } else {
+        CloseReason::MemoryBudgetExceeded
     }
 }
 
@@ -343,56 +333,13 @@ impl Peer {
         self.max_pending.load(Ordering::Relaxed)
     }
 
+    /// What waits for it counts against `budget` from now on.
+    pub fn join_budget(&self, budget: Arc<MemoryBudget>) {
+        self.lock().charge = Charge::against(budget);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets the peer answer messages as `permissions` say, or without regard to messages it gets.
-    pub fn set_responses(&self, permissions: Option<Arc<Permissions>>) {
-        let responses = permissions.and_then(|permissions| {
-            let tracker = ReplyTracker::new(permissions.responses()?);
-            Some(Box::new(Responses {
-                permissions,
-                tracker,
-            }))
-        });
-        self.tracks_responses
-            .store(responses.is_some(), Ordering::Relaxed);
-        *self
-            .responses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = responses;
-    }
-
-    /// Whether the peer may answer only messages that it got.
-    #[must_use]
-    pub fn tracks_responses(&self) -> bool {
-        self.tracks_responses.load(Ordering::Relaxed)
-    }
-
-    /// Whether the peer may publish on `subject` because it got a message that asked for it.
-    #[must_use]
-    pub fn may_respond(&self, subject: &[u8], now: Instant) -> bool {
-        let mut responses = self
-            .responses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        responses
-            .as_mut()
-            .is_some_and(|responses| responses.tracker.may_respond(subject, now))
-    }
-
-    /// Notes that the peer got a message that asks for an answer on `reply`.
-    pub(super) fn expect_response(&self, reply: &[u8], now: Instant) {
-        let mut responses = self
-            .responses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(responses) = responses.as_mut()
-            && !responses.permissions.may_publish(reply)
-        {
-            responses.tracker.delivered(reply, now);
-        }
     }
 
     /// Leaves one message for one of the peer's subscriptions.
@@ -511,11 +458,18 @@ impl Peer {
         }
         let pending = state.pending();
         let max_pending = self.max_pending();
-        let overflow = pending > max_pending && state.blocked;
+        let pressure = if state.blocked {
+            state.charge.follow(pending)
+        } else {
+            Pressure::Low
+        };
+        let too_much = state.blocked && pending > max_pending;
+        let overflow = too_much || pressure == Pressure::Overdrawn;
         if overflow {
-            self.start_closing(state, CloseReason::SlowConsumerPendingBytes);
+            self.start_closing(state, too_slow(too_much));
         }
         state.gated |= state.blocked && pending > max_pending / 4 * 3;
+        state.gated |= pressure != Pressure::Low;
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {
@@ -631,6 +585,10 @@ impl Peer {
         if sent > 0 {
             state.unresponsive = false;
         }
+        if state.charge.is_counted() {
+            let pending = state.pending();
+            state.charge.follow(pending);
+        }
         if state.gated && state.pending() < self.max_pending() / 4 * 3 {
             state.gated = false;
             self.ungated.notify_waiters();
@@ -639,6 +597,8 @@ impl Peer {
         state.dirty = false;
         if error.kind() == io::ErrorKind::WouldBlock {
             state.blocked = true;
+            let pending = state.pending();
+            state.charge.follow(pending);
             self.wire.wake();
             return Some(Flush::Blocked);
         }
@@ -706,6 +666,13 @@ impl Peer {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.lock().pending()
+    }
+
+    /// Bytes that wait to be sent, and whether the wire takes some now and then.
+    #[must_use]
+    pub fn backlog(&self) -> (usize, bool) {
+        let state = self.lock();
+        (state.pending(), !state.unresponsive)
     }
 
     /// Lets the connection end; only the first reason counts.

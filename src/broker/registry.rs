@@ -9,9 +9,11 @@ use super::account::{
     Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, Imports, SYSTEM_ACCOUNT,
 };
 use super::addresses::Addresses;
+use super::budget::MemoryBudget;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
+use super::message_trace::TraceRules;
 use super::peer::Peer;
 use super::routes::{Routes, Share};
 use super::sharing::{OwnServer, Sharers, SharingRules};
@@ -36,6 +38,8 @@ pub struct Broker {
     addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+    /// What may wait for all connections together.
+    pub budget: Arc<MemoryBudget>,
 }
 
 /// What is to hold in an account.
@@ -47,6 +51,8 @@ pub struct AccountSettings {
     pub limits: AccountLimits,
     /// Its mapped subjects.
     pub mappings: Vec<MappingRules>,
+    /// Where messages that belong to a trace of other systems are reported, if they are.
+    pub trace: Option<TraceRules>,
     /// What it offers to other accounts and takes from them.
     pub sharing: SharingRules,
 }
@@ -109,6 +115,7 @@ impl Broker {
             closed: ClosedConnections::default(),
             addresses: Addresses::default(),
             stats: ServerStats::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -193,10 +200,15 @@ impl Broker {
             let name = &settings.name;
             let mappings = Mappings::new(&settings.mappings, &server.cluster)
                 .map_err(|error| format!("account {name:?}: {error}"))?;
-            let limits = settings.limits;
+            let (limits, trace) = (settings.limits, settings.trace.clone());
             let account = self.account(name);
             sharers.add(name, Arc::clone(&account), &settings.sharing);
-            prepared.push((account, AccountRules { limits, mappings }));
+            let rules = AccountRules {
+                limits,
+                mappings,
+                trace,
+            };
+            prepared.push((account, rules));
         }
         let imports = sharers.imports()?;
         for account in self.accounts() {
@@ -255,6 +267,7 @@ impl Broker {
     /// Enters a connection.
     pub fn register(&self, peer: Arc<Peer>) -> Population {
         self.stats.total_connections.add(1);
+        peer.join_budget(Arc::clone(&self.budget));
         let address = peer.facts().ip.parse();
         self.peers.insert(peer.id(), peer);
         Population {
@@ -351,6 +364,7 @@ mod tests {
             response: ResponseType::Single,
             threshold: std::time::Duration::ZERO,
             latency: None,
+            allow_trace: false,
         };
         let import = ImportRules {
             sharing: Sharing::Stream,
@@ -358,6 +372,7 @@ mod tests {
             subject: ">".to_owned(),
             local: ">".to_owned(),
             share: false,
+            allow_trace: false,
         };
         let settings = |name: &str, exports, imports| AccountSettings {
             name: name.to_owned(),

@@ -109,21 +109,28 @@ impl Deliveries {
             return;
         }
         let mut targets = std::mem::take(&mut self.route_targets);
-        let (publication, header) = (shipment.publication, shipment.header);
-        let message = publication.message;
+        let publication = shipment.publication;
         for target in targets.list.iter().take(targets.count) {
             let peer = &target.peer;
+            let copy = match self.message_trace {
+                None => None,
+                Some(_) => self.next_copy(publication.message),
+            };
+            let original = publication.message;
+            let rewritten = copy
+                .as_ref()
+                .map(|copy| copy.message(original.subject, original.reply));
+            let message = rewritten.as_ref().unwrap_or(original);
+            let header = message.header.map_or(0, |header| header.bytes);
             let named = peer.names_account().then_some(account.name().as_bytes());
             let headers = peer.headers();
             let skipped = if headers { 0 } else { header };
             targets.line.clear();
             push_message_line(&mut targets.line, named, message, &target.queues, headers);
+            let shared = shipment.shared.as_ref().filter(|_| copy.is_none());
             let shared = match skipped {
-                0 => shipment.shared.clone(),
-                _ => shipment
-                    .shared
-                    .as_ref()
-                    .map(|shared| shared.slice(skipped..)),
+                0 => shared.cloned(),
+                _ => shared.map(|shared| shared.slice(skipped..)),
             };
             let parcel = Parcel {
                 head: &targets.line,
@@ -133,6 +140,9 @@ impl Deliveries {
             };
             let size = parcel.body.len().saturating_sub(2) as u64;
             let delivery = peer.deliver_routed(parcel);
+            if copy.is_some() {
+                self.trace_routed(peer, delivery);
+            }
             if delivery.delivered > 0
                 && let Some(trace) = publication.trace
             {

@@ -36,6 +36,8 @@ pub struct ExportRules {
     pub threshold: Duration,
     /// Where a service's latency is reported, if it is.
     pub latency: Option<LatencyRules>,
+    /// Whether traces follow requests to a service.
+    pub allow_trace: bool,
 }
 
 /// What an account takes.
@@ -51,6 +53,8 @@ pub struct ImportRules {
     pub local: String,
     /// Tell a service more of who asks than the account.
     pub share: bool,
+    /// Whether traces follow messages of a stream.
+    pub allow_trace: bool,
 }
 
 /// The server in whose name an account subscribes for its imports.
@@ -103,6 +107,7 @@ impl<'a> Sharers<'a> {
                 response: export.response,
                 threshold: export.threshold,
                 latency: export.latency.clone(),
+                allow_trace: export.allow_trace,
             };
             (export.sharing == Sharing::Service).then(|| Arc::new(offered))
         };
@@ -155,8 +160,10 @@ impl<'a> Sharers<'a> {
                 imports.services.extend(service.subscription());
             }
             (Sharing::Stream, _) => {
-                let stream = StreamImport::new(&exporter.account, &import.subject, &import.local)
-                    .map_err(|error| error.to_string())?;
+                let (subject, local) = (&import.subject, &import.local);
+                let stream =
+                    StreamImport::new(&exporter.account, subject, local, import.allow_trace)
+                        .map_err(|error| error.to_string())?;
                 imports.streams.push(Arc::new(stream));
             }
             (Sharing::Service, _) => return Err("not authorized".to_owned()),

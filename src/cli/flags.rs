@@ -301,6 +301,12 @@ impl Given {
             .filter(|text| !text.is_empty())
     }
 
+    /// Takes over the flags that stand behind a word, and what is behind them.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.flags.extend(more.flags);
+        self.words.extend(more.words);
+    }
+
     /// All values.
     pub(super) fn texts(&self, action: Action) -> impl DoubleEndedIterator<Item = &str> {
         self.of(action).filter_map(|given| {

@@ -8,12 +8,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::{self, Environment, Gravity, Layers, Loaded};
+use crate::http::probe;
 use crate::server::ServerOptions;
 
 use flags::{Action, Given};
 
 /// The version of nats-server that Midge behaves like.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
+
+/// The word that asks for a health check.
+const HEALTH_CHECK: &str = "healthcheck";
 
 /// What the program is to do.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub enum Command {
     Print(String),
     /// Write this text to standard error and exit with 0.
     Report(String),
+    /// Ask this URL whether the server is healthy; exit with 0 if it is, and with 1 otherwise.
+    HealthCheck(String),
     /// Send a signal to a running server.
     Signal {
         /// What it is to do.
@@ -150,11 +156,17 @@ pub fn parse(
         .map(OsString::into_string)
         .collect::<Result<Vec<String>, OsString>>()
         .map_err(|argument| program.failure(format!("{argument:?} is not valid UTF-8")))?;
-    let given = flags::understand(&arguments).map_err(|mistake| program.misuse(&mistake))?;
+    let understand =
+        |arguments: &[String]| flags::understand(arguments).map_err(|m| program.misuse(&m));
+    let mut given = understand(&arguments)?;
+    if given.words.first().is_some_and(|word| word == HEALTH_CHECK) {
+        let behind = given.words.split_off(1);
+        given.extend(understand(&behind)?);
+    }
     if let Some(command) = without_configuration(program, &given)? {
         return Ok(command);
     }
-    configure(program, given, environment)
+    configure(program, &given, environment)
 }
 
 /// What can be done before a configuration is read.
@@ -172,6 +184,7 @@ fn without_configuration(program: Program, given: &Given) -> Result<Option<Comma
         return match word.to_lowercase().as_str() {
             "version" => Ok(Some(Command::Print(program.version()))),
             "help" => Ok(Some(Command::Print(help::text(program)))),
+            HEALTH_CHECK => health_check(program, given),
             _ => Err(program.failure(format!("unrecognized command: {word:?}"))),
         };
     }
@@ -188,6 +201,19 @@ fn without_configuration(program: Program, given: &Given) -> Result<Option<Comma
         .text(Action::Signal)
         .map(|text| signal(program, text))
         .transpose()
+}
+
+/// `healthcheck [url]`, where the URL needs no configuration. A path alone, or nothing, is asked of the
+/// configured monitoring port.
+fn health_check(program: Program, given: &Given) -> Result<Option<Command>, Failure> {
+    match given.words.get(1..).unwrap_or_default() {
+        [] => Ok(None),
+        [url] if url.starts_with('/') => Ok(None),
+        [url] => Ok(Some(Command::HealthCheck(url.clone()))),
+        [_, surplus, ..] => {
+            Err(program.failure(format!("{HEALTH_CHECK}: one URL, not {surplus:?}")))
+        }
+    }
 }
 
 /// `command` or `command=target`.
@@ -218,7 +244,7 @@ fn signal(program: Program, text: &str) -> Result<Command, Failure> {
 /// Makes the configuration, and starts the server or tells whether it could.
 fn configure(
     program: Program,
-    given: Given,
+    given: &Given,
     environment: &Environment<'_>,
 ) -> Result<Command, Failure> {
     let test = given.action(Action::Test);
@@ -233,8 +259,8 @@ fn configure(
         let message = "must specify [-c, --config] option to check configuration file syntax";
         return Err(program.failure(message));
     }
-    let assignments = assignments(program, &given)?;
-    let flags = flags::values(&given).map_err(|mistake| program.failure(mistake))?;
+    let assignments = assignments(program, given)?;
+    let flags = flags::values(given).map_err(|mistake| program.failure(mistake))?;
     let layers = Layers {
         config_file,
         assignments,
@@ -244,7 +270,12 @@ fn configure(
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         program.failure(lines.join("\n"))
     })?;
-    if test {
+    if given.words.first().is_some_and(|word| word == HEALTH_CHECK) {
+        let path = given.words.get(1).map_or("", String::as_str);
+        let url = probe::own_url(&loaded.options, path);
+        url.map(Command::HealthCheck)
+            .map_err(|mistake| program.failure(format!("{HEALTH_CHECK}: {mistake}")))
+    } else if test {
         report(program, &loaded)
     } else {
         Ok(Command::Serve(Box::new(loaded)))

@@ -396,6 +396,7 @@ impl Inner {
             port: address.port(),
             began: (SystemTime::now(), now()),
             unix_user: None,
+            in_process: false,
             nonce: String::new(),
             label: format!("{endpoint} - rid:{id}"),
         };
@@ -404,6 +405,7 @@ impl Inner {
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
         let max_pending = self.clients.settings().limits.max_pending;
         let peer = Peer::new_route(facts, sender, max_pending);
+        peer.join_budget(Arc::clone(&self.clients.broker.budget));
         let label = peer.label();
         tracing::info!(cid = id, "{label} - Route connection created");
         if let Some(facts) = tls {

@@ -38,7 +38,7 @@ use turn::{Compress, Link, Verdict};
 const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(100);
 
 /// Longest pause of a publisher for a slow peer, each time it has filled that peer's backlog.
-const MAX_STALL: Duration = Duration::from_millis(10);
+pub(crate) const MAX_STALL: Duration = Duration::from_millis(10);
 
 /// The same for another server: everybody behind it would lose messages if its link were cut.
 const MAX_ROUTE_STALL: Duration = Duration::from_secs(1);
@@ -301,7 +301,10 @@ impl<L: Link> Connection<L> {
         if introduced {
             self.introduce_until = None;
         }
-        let answered = introduced || matches!(verdict, Verdict::Verify(_));
+        let refused = CloseReason::AuthenticationViolation;
+        let answered = introduced
+            || matches!(&verdict, Verdict::Verify(_))
+            || matches!(&verdict, Verdict::Close(reason) if *reason == refused);
         if answered {
             self.keepalive.introduced(now);
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -148,6 +148,12 @@ pub struct Turn<'a> {
     pub ponged: bool,
     /// Set when nothing more may be read from the peer for so long.
     pub pause: Option<Duration>,
+}
+
+/// The time on the wall, for whoever must tell when something happened in the middle of a turn.
+#[must_use]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// What each worker thread has once, for whichever connection's turn it is.

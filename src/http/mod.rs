@@ -2,6 +2,7 @@
 
 mod access;
 mod pages;
+pub mod probe;
 mod query;
 mod root;
 mod secure;

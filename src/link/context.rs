@@ -21,6 +21,8 @@ pub struct Limits {
     pub max_payload: Option<usize>,
     /// Most bytes that may wait for a client before it is cut off.
     pub max_pending: usize,
+    /// Most bytes that may wait for all clients together; `None` for any number.
+    pub memory_budget: Option<usize>,
     /// Most connections.
     pub max_connections: usize,
     /// Most connections from one address, or from one IPv6 network of 64 bits.
@@ -60,6 +62,7 @@ impl Default for Limits {
             max_control_line: 4096,
             max_payload: Some(1024 * 1024),
             max_pending: 64 * 1024 * 1024,
+            memory_budget: None,
             max_connections: 64 * 1024,
             max_connections_per_ip: None,
             max_subscriptions: None,
@@ -122,6 +125,7 @@ impl ClientContext {
     /// A context with these settings, whose clients are told `info`.
     #[must_use]
     pub fn new(broker: Arc<Broker>, settings: ClientSettings, info: Info) -> Self {
+        broker.budget.set_limit(settings.limits.memory_budget);
         let settings = RwLock::new(Arc::new(settings));
         Self {
             broker,
@@ -172,28 +176,43 @@ impl ClientContext {
 
     /// Puts other settings in force for new connections.
     pub fn replace_settings(&self, settings: ClientSettings) {
+        let budget = settings.limits.memory_budget;
+        self.broker.budget.set_limit(budget);
         *self
             .settings
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    /// A peer is cut off because too much was pending for it: counts it and tells those who care.
+    /// A peer is cut off because too much was pending, for it or for all: counts it and tells those who care.
     pub fn report_overflow(&self, slow: &Arc<Peer>) {
         self.broker.stats.slow_consumers.add(1);
         if let Some(introduction) = slow.introduction() {
             let account = self.broker.account(&introduction.account);
             account.slow_consumers.add(1);
         }
-        let reason = CloseReason::SlowConsumerPendingBytes;
+        let reason = match slow.condition().closing {
+            Some(CloseReason::MemoryBudgetExceeded) => CloseReason::MemoryBudgetExceeded,
+            Some(_) | None => CloseReason::SlowConsumerPendingBytes,
+        };
         self.broker
             .notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
-        tracing::info!(
-            cid = slow.id(),
-            "{} - Slow Consumer Detected: MaxPending of {} Exceeded",
-            slow.label(),
-            slow.max_pending()
-        );
+        let (id, label) = (slow.id(), slow.label());
+        if reason == CloseReason::MemoryBudgetExceeded {
+            let budget = &self.broker.budget;
+            budget.shed.add(1);
+            let limit = budget.limit().unwrap_or_default();
+            tracing::warn!(
+                cid = id,
+                "{label} - Slow Consumer Detected: memory budget of {limit} for all connections exceeded"
+            );
+        } else {
+            let most = slow.max_pending();
+            tracing::info!(
+                cid = id,
+                "{label} - Slow Consumer Detected: MaxPending of {most} Exceeded"
+            );
+        }
     }
 
     /// What clients are told, less what concerns one of them alone.
@@ -228,8 +247,7 @@ impl ClientContext {
         info.client_ip.clone_from(&facts.ip);
         let settings = self.settings();
         info.auth_required = settings.authenticator.is_required();
-        // Nobody listens in between the ends of a Unix socket.
-        if facts.unix_user.is_none() {
+        if !facts.is_local() {
             info.tls_required = settings.tls.required;
             info.tls_verify = settings.tls.verify;
             info.tls_available = settings.tls.available;

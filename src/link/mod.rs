@@ -4,3 +4,4 @@ pub mod client;
 pub mod context;
 pub mod internal;
 pub mod route;
+mod traced;

@@ -495,6 +495,8 @@ pub fn push_message_line(
     queues: &[u8],
     headers: bool,
 ) {
+    // An empty reply subject, which servers' own messages have, would make the next word one.
+    let reply = publish.reply.filter(|reply| !reply.is_empty());
     let header = publish.header.filter(|header| header.bytes > 0);
     let shown = header.filter(|_| headers);
     line.extend_from_slice(if shown.is_some() { b"HMSG " } else { b"RMSG " });
@@ -505,14 +507,10 @@ pub fn push_message_line(
     line.extend_from_slice(publish.subject);
     line.push(b' ');
     if !queues.is_empty() {
-        let mark: &[u8] = if publish.reply.is_some() {
-            b"+ "
-        } else {
-            b"| "
-        };
+        let mark: &[u8] = if reply.is_some() { b"+ " } else { b"| " };
         line.extend_from_slice(mark);
     }
-    if let Some(reply) = publish.reply {
+    if let Some(reply) = reply {
         line.extend_from_slice(reply);
         line.push(b' ');
     }

@@ -1,18 +1,14 @@
 //! From the configuration of accounts to what the broker takes.
 
-use std::time::Duration;
-
 use crate::broker::account::{AccountLimits, GLOBAL_ACCOUNT};
-use crate::broker::imports::ResponseType;
+use crate::broker::imports::{DEFAULT_RESPONSE_THRESHOLD, ResponseType};
 use crate::broker::latency::LatencyRules;
 use crate::broker::mappings::{DestinationRules, MappingRules};
+use crate::broker::message_trace::TraceRules;
 use crate::broker::registry::AccountSettings;
 use crate::broker::sharing::{ExportRules, ImportRules, Sharing, SharingRules};
 use crate::config::Options;
 use crate::config::options::{accounts, mappings};
-
-/// Time that a service may take unless it is configured (nats-server).
-const DEFAULT_RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
 
 /// The name of the cluster that the server belongs to; empty without one.
 pub(super) fn cluster_name(options: &Options) -> &str {
@@ -44,10 +40,18 @@ fn one_account(account: &accounts::Account) -> AccountSettings {
             max_payload: size(account.limits.max_payload),
         },
         mappings: mapping_rules(&account.mappings),
+        trace: account.message_trace.as_ref().map(trace_rules),
         sharing: SharingRules {
             exports: account.exports.iter().map(export_rules).collect(),
             imports: account.imports.iter().map(import_rules).collect(),
         },
+    }
+}
+
+fn trace_rules(configured: &accounts::MessageTrace) -> TraceRules {
+    TraceRules {
+        destination: configured.destination.clone(),
+        percent: configured.sampling,
     }
 }
 
@@ -75,6 +79,7 @@ fn export_rules(export: &accounts::Export) -> ExportRules {
             .response_threshold
             .unwrap_or(DEFAULT_RESPONSE_THRESHOLD),
         latency: export.latency.as_ref().map(latency_rules),
+        allow_trace: export.allow_trace,
     }
 }
 
@@ -95,6 +100,7 @@ fn import_rules(import: &accounts::Import) -> ImportRules {
         subject: import.subject.clone(),
         local: import.local(),
         share: import.share,
+        allow_trace: import.allow_trace,
     }
 }
 

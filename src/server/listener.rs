@@ -66,7 +66,10 @@ impl Listener {
                     pause = FIRST_PAUSE;
                     match accepted {
                         Accepted::Tcp(stream, address) => serve(&server, stream, address),
-                        Accepted::Unix(stream, peer) => serve_unix(&server, stream, peer),
+                        Accepted::Unix(stream, peer) => {
+                            let (user, process) = (peer.uid(), peer.pid());
+                            serve_local(&server, stream, Origin::UnixUser { user, process });
+                        }
                     }
                 }
                 Err(error) => {
@@ -100,6 +103,14 @@ pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     };
     // Small messages must not wait for an acknowledgement of earlier ones. On Linux the sockets of clients
     // inherit this, which saves each of them a system call.
+    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+    Ok(socket)
+}
+
+/// A listener that somebody else has bound.
+pub(super) fn given(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    let socket = TcpListener::from_std(listener)?;
     rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
     Ok(socket)
 }
@@ -172,12 +183,8 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     }
 }
 
-/// The same for a client of the Unix socket, where there is no TLS.
-fn serve_unix(server: &Arc<Inner>, stream: UnixStream, peer: UCred) {
-    let origin = Origin::UnixUser {
-        user: peer.uid(),
-        process: peer.pid(),
-    };
+/// The same for a client on the same machine, where there is no TLS.
+pub(super) fn serve_local(server: &Arc<Inner>, stream: UnixStream, origin: Origin) {
     let (newcomer, population) = Newcomer::register(server, origin);
     newcomer.greet();
     match newcomer.settings().limits.exceeded_by(population) {

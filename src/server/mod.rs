@@ -1,22 +1,27 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
 pub mod account_settings;
 mod accounts;
+mod builder;
+mod embedded;
 mod identity;
 mod lame_duck;
 mod listener;
+mod local;
 mod newcomer;
 mod secure;
 pub mod settings;
+mod shedding;
 mod unix;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,8 +44,10 @@ use crate::monitor::{Monitor, monitoring_host};
 use crate::proto::info::Info;
 use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
 use crate::tls::{GateLimits, HandshakeGate};
+pub use builder::ServerBuilder;
 use identity::Identity;
 use listener::Listener;
+pub use local::{LocalClient, LocalSubscription, RequestError};
 pub use secure::{ClientTls, ClientTlsOptions};
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
@@ -91,6 +98,17 @@ pub struct ServerOptions {
     pub tls: Option<Arc<ClientTls>>,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// Sockets that are bound already, to be used in place of those that would be.
+    pub given: GivenListeners,
+}
+
+/// Sockets that somebody else has bound and listens on.
+#[derive(Debug, Default)]
+pub struct GivenListeners {
+    /// For clients, in place of `host` and `port`.
+    pub clients: Option<TcpListener>,
+    /// For monitoring.
+    pub monitoring: Option<TcpListener>,
 }
 
 /// A server could not start.
@@ -117,6 +135,8 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// What is configured makes no sense: each mistake.
+    Options(Vec<String>),
     /// No key could be made.
     Identity(String),
     /// The settings of accounts cannot be put in force together.
@@ -141,6 +161,7 @@ impl fmt::Display for StartError {
                     "Error listening on unix socket: {path}, {cause:?}"
                 )
             }
+            Self::Options(mistakes) => formatter.write_str(&mistakes.join("\n")),
             Self::Accounts(reason) => formatter.write_str(reason),
             Self::Monitor { address, source } => {
                 let cause = crate::process::os_error_text(source);
@@ -172,6 +193,8 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Inner {
+    /// Where the server's tasks run.
+    runtime: Handle,
     context: Arc<ClientContext>,
     cluster: Option<Cluster>,
     monitor: Arc<Monitor>,
@@ -207,10 +230,10 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind then.
-    pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
+    pub async fn start(mut options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
-        let monitoring = monitoring_listener(&options.configuration).await?;
-        let listeners = bind(&options).await?;
+        let monitoring = monitoring_listener(&mut options).await?;
+        let listeners = bind(&mut options).await?;
         let address = listeners.iter().find_map(Listener::address);
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
@@ -248,6 +271,7 @@ impl Server {
         let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
             inner: Arc::new(Inner {
+                runtime: Handle::current(),
                 monitor,
                 system,
                 reload_requests: Mutex::new(Some(reload_requests)),
@@ -316,6 +340,7 @@ impl Server {
             began: newcomer::clocks(),
             nonce: String::new(),
             unix_user: None,
+            in_process: true,
             label: format!("internal - cid:{id}"),
         };
         InternalConnection::new(Arc::clone(context), account, facts)
@@ -448,6 +473,8 @@ impl Inner {
         }
         self.connections
             .spawn(accounts::forget_late_requests(Arc::clone(self)));
+        self.connections
+            .spawn(shedding::keep_within_budget(Arc::clone(self)));
         if let Some(monitoring) = monitoring {
             self.serve_monitoring(monitoring);
         }
@@ -531,13 +558,20 @@ fn start_services(
 }
 
 /// Listens for monitoring where the options ask for it.
-async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, StartError> {
+async fn monitoring_listener(
+    options: &mut ServerOptions,
+) -> Result<Option<HttpListener>, StartError> {
+    let given = options.given.monitoring.take();
+    let options = &options.configuration;
     let monitoring = &options.monitoring;
     let Some(port) = monitoring.http_port.or(monitoring.https_port) else {
         return Ok(None);
     };
     let host = monitoring_host(options);
-    let bound = listener::bind(&host, port).await;
+    let bound = match given {
+        Some(given) => listener::given(given),
+        None => listener::bind(&host, port).await,
+    };
     let bound = bound.and_then(HttpListener::new);
     bound.map(Some).map_err(|source| StartError::Monitor {
         address: format!("{host}:{port}"),
@@ -546,11 +580,14 @@ async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, 
 }
 
 /// Listens on all that is asked for, or on nothing.
-async fn bind(options: &ServerOptions) -> Result<Vec<Listener>, StartError> {
+async fn bind(options: &mut ServerOptions) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     if options.listens_on_tcp {
         let (host, port) = (&options.host, options.port);
-        let listener = Listener::bind(host, port).await;
+        let listener = match options.given.clients.take() {
+            Some(given) => listener::given(given).map(Listener::Tcp),
+            None => Listener::bind(host, port).await,
+        };
         listeners.push(listener.map_err(|source| StartError::Listen {
             address: format!("{host}:{port}"),
             source,

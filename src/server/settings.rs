@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::account_settings::{account_settings, cluster_name};
-use super::{ClientTls, ClientTlsOptions, ServerOptions};
+use super::{ClientTls, ClientTlsOptions, GivenListeners, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
     SubjectRules, UserIdentity, UserRules,
@@ -19,6 +19,7 @@ use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
 use crate::link::context::{ClientSettings, Limits};
+use crate::process::memory_limit;
 use crate::proto::display::PayloadTrace;
 use crate::tls::{CertificateFiles, PinnedCertificates, TlsOptions, TlsVersion};
 
@@ -65,6 +66,7 @@ impl ServerOptions {
             configuration: Arc::new(options.clone()),
             tls,
             rates,
+            given: GivenListeners::default(),
         })
     }
 }
@@ -184,6 +186,7 @@ fn limits(options: &Options) -> Limits {
         max_control_line: size(options.max_control_line.into()),
         max_payload: options.max_payload.map(|bytes| size(bytes.into())),
         max_pending: size(options.max_pending),
+        memory_budget: memory_budget(options),
         max_connections: size(options.max_connections),
         max_connections_per_ip: options
             .max_connections_per_ip
@@ -197,6 +200,21 @@ fn limits(options: &Options) -> Limits {
             headers_only: options.log.trace_headers,
         },
     }
+}
+
+/// What part of the container's memory may wait for all connections together where nobody says how much. Segments
+/// are up to twice as large as what is in them, and the allocator keeps some of what is given back: under a flood
+/// the process takes up to two and a half times the budget (`tests/sidecar`, with glibc).
+const BUDGET_SHARE: u64 = 4;
+
+/// What may wait for all connections together.
+fn memory_budget(options: &Options) -> Option<usize> {
+    let bytes = match options.memory_budget {
+        Some(0) => None,
+        Some(bytes) => Some(bytes),
+        None => memory_limit().map(|limit| limit / BUDGET_SHARE),
+    };
+    bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// `host:port`, or a host alone with the port that is listened on.

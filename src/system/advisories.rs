@@ -132,6 +132,7 @@ impl System {
             Event::Disconnected(peer, reason) => self.report_disconnected(&peer, reason),
             Event::Refused(peer) => self.report_refused(&peer),
             Event::SlowConsumer(peer, reason) => self.report_slow_consumer(&peer, reason),
+            Event::Traced(report) => self.report_trace(*report),
             Event::Request(request) => self.answer_question(&request),
         }
     }

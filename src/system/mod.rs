@@ -5,6 +5,7 @@ mod advisories;
 mod questions;
 mod relays;
 mod services;
+mod traces;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -95,7 +96,8 @@ impl fmt::Debug for Queue {
 impl Observer for Queue {
     fn notice(&self, event: Event) {
         let queue = match event {
-            Event::Request(_) => &self.questions,
+            // Clients make as many of these as they like.
+            Event::Request(_) | Event::Traced(_) => &self.questions,
             Event::Connected(_)
             | Event::Disconnected(..)
             | Event::Refused(_)
@@ -147,6 +149,7 @@ fn connect(monitor: &Monitor) -> Arc<InternalConnection> {
         port: 0,
         began: clocks(),
         unix_user: None,
+        in_process: false,
         nonce: String::new(),
         label: "SYSTEM".to_owned(),
     };
@@ -166,6 +169,10 @@ struct Waiting {
 struct Servers(HashMap<String, Instant>);
 
 impl Servers {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Notes that a server is there, unless the id is none or too many servers are known.
     fn hear_of(&mut self, id: &str, now: Instant) {
         if let Some(heard) = self.0.get_mut(id) {
@@ -325,6 +332,11 @@ impl System {
     }
 }
 
+fn is_server_id(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
+    text.len() == SERVER_ID_LENGTH && text.starts_with('N') && text.bytes().all(letter)
+}
+
 /// Whether anybody but the server's own connection listens to `subject` in an account.
 fn is_wanted_in(account: &Account, subject: &str) -> bool {
     let subject = subject.as_bytes();
@@ -342,11 +354,6 @@ async fn reached(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
-}
-
-fn is_server_id(text: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
-    text.len() == SERVER_ID_LENGTH && text.starts_with('N') && text.bytes().all(letter)
 }
 
 #[derive(Debug, Serialize)]

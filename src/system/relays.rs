@@ -217,7 +217,7 @@ impl System {
             }),
         };
         let question = serde_json::to_vec(&counted).unwrap_or_default();
-        if self.servers.0.is_empty() || !self.await_answers(relay, COUNT_SUBJECT, &question) {
+        if self.servers.len() == 0 || !self.await_answers(relay, COUNT_SUBJECT, &question) {
             self.send_to(&request.account, &lossy(&request.reply), &sum);
         }
     }

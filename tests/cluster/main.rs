@@ -23,5 +23,6 @@ mod party;
 mod proxy;
 mod secure;
 mod simulation;
+mod traced;
 #[path = "../shared/wait.rs"]
 mod wait;

@@ -140,6 +140,12 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
     ),
     ("sys", "top S1 --output top.txt --delimiter ;", &[]),
     ("sys", "rtt", &["nats://127.0.0.1"]),
+    (
+        "a",
+        "trace orders.new hello",
+        &["watcher", "orders.>", "Egress Count:"],
+    ),
+    ("a", "trace nobody hello", &["No active interest"]),
     ("a", "account info", &["User: a", "Account: A"]),
     ("a", "rtt", &["nats://127.0.0.1"]),
     ("a", "server check connection", &["OK Connection"]),

@@ -33,5 +33,7 @@ mod shape;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod traced;
+#[cfg(test)]
 #[path = "../shared/wait.rs"]
 mod wait;

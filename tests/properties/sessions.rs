@@ -160,6 +160,7 @@ impl Bench {
             nonce: self.nonce.to_owned(),
             label: format!("cid:{id}"),
             unix_user: None,
+            in_process: false,
         };
         let handle = Box::new(RecorderHandle(Arc::clone(&wire)));
         let peer = Arc::new(Peer::new(

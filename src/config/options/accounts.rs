@@ -19,8 +19,6 @@ use crate::config::value::{Entry, Node, Value};
 /// The account of clients that belong to no other; it cannot be configured.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 
-const NO_TRACES: &str = "this version traces no messages";
-
 /// A subject space with its users.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
@@ -219,7 +217,6 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
         )
         .aliases(&["trace_dest"])
         .example("{ dest: traces, sampling: 10 }")
-        .missing("tracing of messages is not built yet")
         .store(|d, e, p| set(&mut d.message_trace, message_trace(e, p))),
     of_account("jetstream", Kind::Mixed, "false")
         .document("Store messages of the account.")
@@ -360,7 +357,6 @@ pub(crate) static EXPORT: &[Row<ExportDraft>] = &[
         .store(|d, e, p| d.latency = latency(e, p)),
     of_export("allow_trace", Kind::Boolean, "false")
         .document("Follow traced messages into the service.")
-        .without_effect(NO_TRACES)
         .store(|d, e, p| d.allow_trace = boolean(e, p)),
 ];
 
@@ -544,7 +540,6 @@ pub(crate) static IMPORT: &[Row<ImportDraft>] = &[
         .store(|d, e, p| d.share = boolean(e, p)),
     of_import("allow_trace", Kind::Boolean, "false")
         .document("Follow traced messages into the stream.")
-        .without_effect(NO_TRACES)
         .store(|d, e, p| d.allow_trace = boolean(e, p)),
 ];
 

@@ -266,6 +266,21 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Bytes that may wait for one connection before it is closed as a slow consumer.")
         .section(Section::Limits)
         .store(|o, e, p| set(&mut o.max_pending, positive(e, i64::MAX, 67_108_864, p))),
+    option("memory_budget", Kind::Size, "")
+        .document(
+            "Bytes that may wait for all connections together; 0 is without a limit, the default \
+             a quarter of the container's.",
+        )
+        .example("256MB")
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| {
+            let bytes = integer(e, 0, i64::MAX, p);
+            set(
+                &mut o.memory_budget,
+                bytes.map(|bytes| u64::try_from(bytes).ok()),
+            );
+        }),
     option("max_closed_clients", Kind::Integer, "10000")
         .document("Closed connections remembered for monitoring.")
         .section(Section::Limits)
@@ -339,6 +354,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
                 read.map(|read| if read.is_zero() { default } else { read }),
             );
         }),
+    option("lame_duck_on_term", Kind::Boolean, "false")
+        .document("Enter lame duck mode on SIGTERM in place of a prompt shutdown.")
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| set(&mut o.lame_duck_on_term, boolean(e, p))),
     // Authorization
     option("authorization", Kind::Block, "")
         .document("Who may connect: one user, a token, or a list of users.")

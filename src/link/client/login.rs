@@ -33,7 +33,7 @@ impl Client {
         if !self
             .settings
             .authenticator
-            .may_skip_connect(ConnectionType::Standard)
+            .may_skip_connect(self.connection_type())
         {
             return Err(self.deny(turn, Rejection::NoCredentials));
         }
@@ -63,20 +63,29 @@ impl Client {
             nkey: &options.nkey,
             signature: &options.sig,
         };
-        let unix_user = self.peer.facts().unix_user;
+        let known = self.peer.facts();
         let facts = ConnectionFacts {
-            nonce: self.peer.facts().nonce.as_bytes(),
+            nonce: known.nonce.as_bytes(),
             certificate: self
                 .peer
                 .tls()
                 .and_then(|tls| tls.peer_certificate.as_deref()),
-            connection_type: ConnectionType::Standard,
-            map_certificate: self.settings.tls.map_certificate && unix_user.is_none(),
-            unix_user,
+            connection_type: self.connection_type(),
+            map_certificate: self.settings.tls.map_certificate && !known.is_local(),
+            unix_user: known.unix_user,
         };
         self.settings
             .authenticator
             .authenticate(&credentials, &facts, turn.now)
+    }
+
+    /// How it is connected, as `allowed_connection_types` names it.
+    fn connection_type(&self) -> ConnectionType {
+        if self.peer.facts().in_process {
+            ConnectionType::InProcess
+        } else {
+            ConnectionType::Standard
+        }
     }
 
     /// Acts on the decision about the client's credentials.

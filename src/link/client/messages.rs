@@ -17,7 +17,8 @@ const SWEEP_AFTER: usize = 32;
 
 /// Beginnings of subjects on which only servers may publish (oracle). The number is how many bytes a
 /// subject must have to be one of them.
-const RESERVED_SUBJECTS: [(&[u8], usize); 3] = [(b"$NRG.", 5), (b"_GR_.", 6), (b"$GR.", 5)];
+pub(super) const RESERVED_SUBJECTS: [(&[u8], usize); 3] =
+    [(b"$NRG.", 5), (b"_GR_.", 6), (b"$GR.", 5)];
 
 /// The same for reply subjects, which route answers between accounts and streams.
 const RESERVED_REPLIES: [(&[u8], usize); 4] =
@@ -27,14 +28,25 @@ const RESERVED_REPLIES: [(&[u8], usize); 4] =
 const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 impl Client {
-    pub(super) fn publish(&mut self, turn: &mut Turn<'_>, message: &Publish<'_>, input: Input<'_>) {
-        if self.options.pedantic && !subject::is_valid_subject(message.subject) {
-            self.refuse(turn, &ProtocolError::InvalidPublishSubject);
-        }
+    /// Publishes a message that asks for no trace, or whose trace has begun.
+    pub(super) fn publish_untraced(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: &Publish<'_>,
+        input: Input<'_>,
+    ) {
+        self.judge(turn, message);
         if self.account.maps() {
             self.publish_mapped(turn, message, input);
         } else {
             self.publish_unmapped(turn, message, input);
+        }
+    }
+
+    /// Tells a pedantic client what is wrong with a message's subject, which changes nothing.
+    pub(super) fn judge(&self, turn: &mut Turn<'_>, message: &Publish<'_>) {
+        if self.options.pedantic && !subject::is_valid_subject(message.subject) {
+            self.refuse(turn, &ProtocolError::InvalidPublishSubject);
         }
     }
 
@@ -49,6 +61,9 @@ impl Client {
             Mapped::Same => self.publish_unmapped(turn, message, input),
             Mapped::Other | Mapped::Lost => {
                 let subject = &*subject;
+                if let Some(trace) = turn.deliveries.trace() {
+                    trace.note_mapping(subject);
+                }
                 self.trace(|| {
                     let [from, to] = [message.subject, subject].map(lossy);
                     format!("<<- [MAPPING {from} -> {to}]")
@@ -70,16 +85,14 @@ impl Client {
         if !self.may_publish(turn, message.subject)
             || is_reserved(message.subject, &RESERVED_SUBJECTS)
         {
-            self.refuse(
-                turn,
-                &ProtocolError::PublishViolation(message.subject.to_vec()),
-            );
+            let refusal = ProtocolError::PublishViolation(message.subject.to_vec());
+            self.refuse_message(turn, &refusal);
             return;
         }
         if let Some(reply) = message.reply
             && is_reserved(reply, &RESERVED_REPLIES)
         {
-            self.refuse(turn, &ProtocolError::ReplyViolation(reply.to_vec()));
+            self.refuse_message(turn, &ProtocolError::ReplyViolation(reply.to_vec()));
             return;
         }
         self.confirm(turn);
@@ -90,12 +103,16 @@ impl Client {
         let publication = Publication {
             source: input.source,
             drop_when_gated: self.settings.limits.no_fast_producer_stall,
-            gathered: !self.options.verbose && !answers_no_responders && trace.is_none(),
+            gathered: !self.options.verbose
+                && !answers_no_responders
+                && trace.is_none()
+                && !turn.deliveries.traces_message(),
             trace,
             ..Publication::new(message, turn.peer, turn.now)
         };
         let is_asked = message.reply.is_some()
             && message.subject.first() == Some(&b'$')
+            && !turn.deliveries.is_only_traced()
             && self.ask_server(turn, message);
         let (deliveries, matches) = (&mut *turn.deliveries, &mut self.matches);
         if publication.gathered {
@@ -106,6 +123,13 @@ impl Client {
         {
             deliveries.answer_no_responders(&self.account, turn.peer, message);
         }
+    }
+
+    fn refuse_message(&self, turn: &mut Turn<'_>, refusal: &ProtocolError) {
+        if let Some(trace) = turn.deliveries.trace() {
+            trace.refuse(&refusal.text());
+        }
+        self.refuse(turn, refusal);
     }
 
     fn may_publish(&self, turn: &Turn<'_>, subject: &[u8]) -> bool {
@@ -210,7 +234,7 @@ impl Client {
     }
 }
 
-fn is_reserved(subject: &[u8], reserved: &[(&[u8], usize)]) -> bool {
+pub(super) fn is_reserved(subject: &[u8], reserved: &[(&[u8], usize)]) -> bool {
     // Nearly all subjects begin with another character, which one comparison tells.
     matches!(subject.first(), Some(b'_' | b'$'))
         && reserved

@@ -7,6 +7,7 @@ pub mod redact;
 mod report;
 mod sids;
 mod trace;
+mod traced;
 
 use std::io;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::broker::peer::Peer;
 use crate::broker::rate::Rates;
 use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
 use crate::link::context::{ClientContext, ClientSettings};
+use crate::link::traced::asks;
 use crate::proto::encode;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::{ConnectOptions, PROTOCOL_ASYNC_INFO};
@@ -168,8 +170,10 @@ impl Client {
                 if traces {
                     self.trace_incoming(&Op::Publish(message), rest);
                 }
-                if !repeats || !turn.deliveries.repeat(&message) {
-                    self.publish(turn, &message, input);
+                if message.header.is_some() && asks(&message, &self.account) {
+                    self.publish_asking(turn, &message, input);
+                } else if !repeats || !turn.deliveries.repeat(&message) {
+                    self.publish_untraced(turn, &message, input);
                 }
                 continue;
             }
@@ -233,7 +237,11 @@ impl Client {
     ) -> Outcome {
         if let Op::Publish(message) = op {
             received.count(message);
-            self.publish(turn, message, input);
+            if message.header.is_some() && asks(message, &self.account) {
+                self.publish_asking(turn, message, input);
+            } else {
+                self.publish_untraced(turn, message, input);
+            }
             return Ok(());
         }
         // Whatever an operation changes must not concern messages before it.

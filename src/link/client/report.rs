@@ -41,6 +41,7 @@ impl Client {
                 "maximum control line exceeded".to_owned(),
             ),
             ParseError::MaximumPayload(size) => {
+                self.report_too_large(turn, input);
                 let most = self.max_payload().unwrap_or_default();
                 let log = format!("maximum payload exceeded: {size} vs {most}");
                 (

@@ -4,6 +4,7 @@ use super::compression::{Agreement, level_word};
 use super::{MAX_LINE, Outcome, Route, Stage, Stop};
 use crate::auth::{ConnectionFacts, ConnectionType, Credentials, Decision, Login, Rejection};
 use crate::broker::close::CloseReason;
+use crate::broker::peer::portrait::Introduction;
 use crate::conn::compression::Level;
 use crate::conn::turn::{Compress, Turn};
 use crate::proto::encode;
@@ -154,6 +155,10 @@ impl Route {
             Err(_) => usize::MAX,
         };
         self.remote_name.clone_from(&info.server_name);
+        self.peer.introduce(Introduction {
+            name: info.server_name.as_str().into(),
+            ..Introduction::default()
+        });
         self.peer
             .set_options(false, self.settings.headers && info.headers, false);
         if !self.dialed && !info.route_account.is_empty() {

@@ -5,6 +5,7 @@ pub mod compression;
 mod handshake;
 mod interest;
 mod report;
+mod traced;
 
 use std::fmt;
 use std::io;
@@ -15,6 +16,7 @@ use crate::auth::{Authenticator, Login, PasswordCheck, Permissions, Rejection};
 use crate::broker::account::Account;
 use crate::broker::close::CloseReason;
 use crate::broker::deliver::Publication;
+use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::broker::registry::Broker;
 use crate::conn::compression::Level;
@@ -26,6 +28,7 @@ use crate::proto::route_info::{RouteConnect, RouteInfo};
 use accounts::Accounts;
 use compression::CompressionMode;
 use interest::RemoteWishes;
+use traced::Tracing;
 
 /// Longest control line of a server that has not been let in, in bytes.
 const MAX_FIRST_LINE: usize = 64 * 1024;
@@ -270,13 +273,20 @@ impl Route {
         let size = message.publish.size.bytes as u64;
         entry.messages += 1;
         entry.bytes += size;
+        let tracing = match message.publish.header {
+            None => Tracing::Off,
+            Some(_) => traced::begin(&self.settings, turn, &entry.account, &message.publish),
+        };
+        if tracing == Tracing::Dropped {
+            return;
+        }
         let traces = tracing::enabled!(tracing::Level::TRACE);
         let publication = Publication {
             message: &message.publish,
             source: input.source,
             from: turn.peer,
             drop_when_gated: false,
-            gathered: !traces,
+            gathered: !traces && tracing == Tracing::Off,
             trace: traces.then_some(self.settings.trace),
             now: turn.now,
             from_elsewhere: true,
@@ -288,6 +298,9 @@ impl Route {
             &publication,
             message.queues(),
         );
+        if let Some(report) = turn.deliveries.end_trace() {
+            self.broker.notice(|| Event::Traced(Box::new(report)));
+        }
     }
 
     /// Interest and messages come only from servers that are known.

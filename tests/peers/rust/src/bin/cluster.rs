@@ -27,7 +27,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
 const STEADY_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Requests in a row that must be answered before a cluster counts as steady.
-const STEADY_REQUESTS: u64 = 50;
+const STEADY_REQUESTS: u64 = 20;
 
 /// Between two looks at what nothing announces.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::peer::Facts;
+use crate::broker::peer::slow::SlowTable;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
@@ -98,6 +99,8 @@ pub struct ServerOptions {
     pub tls: Option<Arc<ClientTls>>,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// What becomes of messages for connections that are slow.
+    pub slow: Arc<SlowTable>,
     /// Sockets that are bound already, to be used in place of those that would be.
     pub given: GivenListeners,
 }
@@ -245,25 +248,8 @@ impl Server {
         broker
             .configure(&options.accounts, &own)
             .map_err(StartError::Accounts)?;
-        let ServerOptions {
-            limits,
-            authenticator,
-            configuration,
-            tls,
-            rates,
-            ..
-        } = options;
-        let context = ClientContext::new(
-            broker,
-            ClientSettings {
-                limits,
-                authenticator,
-                tls: tls.as_deref().map(ClientTls::terms).unwrap_or_default(),
-                rates,
-            },
-            info,
-        );
-        let context = Arc::new(context);
+        let context = Arc::new(ClientContext::new(broker, first_settings(&options), info));
+        let (tls, configuration) = (options.tls, options.configuration);
         let urls = client_urls(options.advertise.as_ref(), &options.host, address.port());
         let cluster = start_cluster(options.cluster, &context, urls).await?;
         let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
@@ -601,6 +587,18 @@ async fn bind(options: &mut ServerOptions) -> Result<Vec<Listener>, StartError> 
         })?);
     }
     Ok(listeners)
+}
+
+/// What holds for clients until a reload.
+fn first_settings(options: &ServerOptions) -> ClientSettings {
+    let tls = options.tls.as_deref().map(ClientTls::terms);
+    ClientSettings {
+        limits: options.limits.clone(),
+        authenticator: Arc::clone(&options.authenticator),
+        tls: tls.unwrap_or_default(),
+        rates: Arc::clone(&options.rates),
+        slow: Arc::clone(&options.slow),
+    }
 }
 
 /// What clients are told, less what concerns one of them alone.

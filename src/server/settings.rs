@@ -11,10 +11,12 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::broker::peer::slow::{SlowPolicy, SlowTable};
 use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::cluster::ClusterOptions;
 use crate::config::Options;
 use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
+use crate::config::options::slow_consumer::SlowConsumer;
 use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
@@ -35,6 +37,7 @@ impl ServerOptions {
             limits,
             authenticator,
             rates,
+            slow,
             ..
         } = client_settings(options, tls.as_deref())?;
         let cluster = options.cluster.as_ref();
@@ -67,6 +70,7 @@ impl ServerOptions {
             tls,
             rates,
             given: GivenListeners::default(),
+            slow,
         })
     }
 }
@@ -147,6 +151,7 @@ pub fn client_settings(
         authenticator: authenticator(options)?,
         tls: tls.map(ClientTls::terms).unwrap_or_default(),
         rates: Arc::new(rates(options)),
+        slow: Arc::new(slow_policies(options)),
     })
 }
 
@@ -180,6 +185,28 @@ fn rates(options: &Options) -> RateTable {
     }
 }
 
+fn slow_policies(options: &Options) -> SlowTable {
+    let policy = |name: &str, configured: Option<SlowConsumer>| {
+        let policy = match configured? {
+            SlowConsumer::Disconnect => SlowPolicy::Disconnect,
+            SlowConsumer::DropNew => SlowPolicy::DropNew,
+            SlowConsumer::DropOld => SlowPolicy::DropOld,
+            SlowConsumer::Block => SlowPolicy::Block,
+        };
+        Some((name.to_owned(), policy))
+    };
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    SlowTable {
+        users: users
+            .filter_map(|user| policy(user.identity.name(), user.slow_consumer))
+            .collect(),
+        accounts: (options.accounts.iter())
+            .filter_map(|account| policy(&account.name, account.slow_consumer))
+            .collect(),
+    }
+}
+
 fn limits(options: &Options) -> Limits {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Limits {
@@ -204,7 +231,7 @@ fn limits(options: &Options) -> Limits {
 
 /// What part of the container's memory may wait for all connections together where nobody says how much. Segments
 /// are up to twice as large as what is in them, and the allocator keeps some of what is given back: under a flood
-/// the process takes up to two and a half times the budget (`tests/sidecar`, with glibc).
+/// the process takes up to two and a half times the budget with glibc (docs/sidecar.md).
 const BUDGET_SHARE: u64 = 4;
 
 /// What may wait for all connections together.

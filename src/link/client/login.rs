@@ -135,6 +135,9 @@ impl Client {
             .settings
             .rates
             .of(login.user.as_deref(), &login.account);
+        let policy = (self.settings.slow).of(login.user.as_deref(), &login.account);
+        self.peer
+            .set_slow_policy(policy, Arc::clone(&self.account.dropped));
         self.peer.set_responses(login.permissions.clone());
         self.tell_peer();
         self.peer

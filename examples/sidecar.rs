@@ -63,11 +63,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("still alive: {:?}", health("livez").await?);
     println!("but not ready: {}", health("readyz").await?.is_err());
     let mut line = String::new();
-    client.read_line(&mut line)?;
-    println!(
-        "the program is told to move: {}",
-        line.contains("\"ldm\":true")
-    );
+    while !line.contains("\"ldm\":true") {
+        line.clear();
+        if client.read_line(&mut line)? == 0 {
+            return Err("the server left without a word".into());
+        }
+    }
+    println!("the program is told to move");
     leaving.await?;
     println!("ended");
     Ok(())

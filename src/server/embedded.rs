@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::newcomer::Origin;
-use super::{LocalClient, Server, ServerBuilder, listener};
+use super::{Cluster, LocalClient, Server, ServerBuilder, listener};
 
 /// Between two looks at whether the server is ready.
 const READY_PAUSE: Duration = Duration::from_millis(10);
@@ -40,7 +40,7 @@ impl Server {
             if !self.is_ready() {
                 return false;
             }
-            if self.monitor().has_routes(servers) {
+            if self.cluster().map_or(0, Cluster::remote_count) >= servers {
                 return true;
             }
             tokio::time::sleep(READY_PAUSE).await;

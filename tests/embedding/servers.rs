@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use midge::server::{Server, StartError};
+use midge::server::{RequestError, Server, StartError};
 use rcgen::generate_simple_self_signed;
 use tokio::runtime::{Builder, Runtime};
 
@@ -193,5 +193,43 @@ fn what_makes_no_sense_does_not_start() {
     assert!(matches!(error, StartError::Listen { .. }), "{error}");
     eventually("the end of all tasks", || {
         runtime.handle().metrics().num_alive_tasks() == 0
+    });
+}
+
+/// Local clients of different servers reach each other once the servers have.
+#[test]
+fn a_cluster_is_ready_when_its_servers_have_found_each_other() {
+    let runtime = runtime();
+    let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\"";
+    let one = start(&runtime, &format!("{cluster} }}"));
+    let port = one.cluster().unwrap().address().port();
+    let routes = format!("{cluster}, routes: [ \"nats://127.0.0.1:{port}\" ] }}");
+    let other = start(&runtime, &routes);
+    runtime.block_on(async {
+        for server in [&one, &other] {
+            let ready = tokio::time::timeout(PATIENCE, server.ready(1)).await;
+            assert_eq!(ready, Ok(true));
+        }
+        let (asking, answering) = (one.local_client("$G"), other.local_client("$G"));
+        let nobody = asking.request("question", "", PATIENCE).await;
+        assert_eq!(nobody.unwrap_err(), RequestError::NoResponders);
+        let mut questions = answering.subscribe("question", None).unwrap();
+        let serving = tokio::spawn(async move {
+            while let Some(question) = questions.next().await {
+                let reply = question.reply.unwrap();
+                answering.publish(&reply, "answer").await.unwrap();
+            }
+        });
+        // Nobody waits for the news of a subscription to arrive.
+        let answer = loop {
+            match asking.request("question", "", PATIENCE).await {
+                Err(RequestError::NoResponders) => tokio::task::yield_now().await,
+                outcome => break outcome.unwrap(),
+            }
+        };
+        assert_eq!(answer.payload, b"answer");
+        other.shutdown().await;
+        one.shutdown().await;
+        serving.await.unwrap();
     });
 }

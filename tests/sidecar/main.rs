@@ -23,6 +23,8 @@ mod memory;
 #[path = "../server/midge.rs"]
 mod midge;
 #[cfg(test)]
+mod packaging;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 #[path = "../shared/wait.rs"]

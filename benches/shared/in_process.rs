@@ -66,6 +66,7 @@ impl Server {
         let authenticator = Authenticator::new(&AuthRules::default(), &[0; 32])
             .expect("rules that ask for nothing are sound");
         let settings = ClientSettings {
+            slow: Arc::default(),
             limits: Limits::default(),
             authenticator,
             tls: TlsTerms::default(),

@@ -11,6 +11,7 @@ use super::account::{
 };
 use super::addresses::Addresses;
 use super::budget::MemoryBudget;
+use super::close::CloseReason;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
 use super::mappings::{MappingRules, Mappings};
@@ -286,6 +287,42 @@ impl Broker {
         if let Some(observer) = self.observer.get() {
             observer.notice(event());
         }
+    }
+
+    /// More waits for a peer than may: counts it and tells those who care. It is cut off, or loses messages
+    /// until it has caught up.
+    pub fn report_overflow(&self, slow: &Arc<Peer>) {
+        self.stats.slow_consumers.add(1);
+        if let Some(introduction) = slow.introduction().filter(|_| !slow.is_route())
+            && let Some(account) = self.known_account(&introduction.account)
+        {
+            account.slow_consumers.add(1);
+        }
+        let closing = slow.condition().closing;
+        let reason = match closing {
+            Some(CloseReason::MemoryBudgetExceeded) => CloseReason::MemoryBudgetExceeded,
+            Some(_) | None => CloseReason::SlowConsumerPendingBytes,
+        };
+        self.notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
+        let (id, label) = (slow.id(), slow.label());
+        if reason == CloseReason::MemoryBudgetExceeded {
+            self.budget.shed.add(1);
+            let limit = self.budget.limit().unwrap_or_default();
+            tracing::warn!(
+                cid = id,
+                "{label} - Slow Consumer Detected: memory budget of {limit} for all connections exceeded"
+            );
+            return;
+        }
+        let most = slow.max_pending();
+        let consequence = match closing {
+            Some(_) => "",
+            None => ", messages are dropped",
+        };
+        tracing::info!(
+            cid = id,
+            "{label} - Slow Consumer Detected: MaxPending of {most} Exceeded{consequence}"
+        );
     }
 
     /// A number for a new connection.

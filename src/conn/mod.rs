@@ -327,7 +327,9 @@ impl<L: Link> Connection<L> {
         }
         if let Some(slow) = stall {
             slow.count_stall();
-            let longest = if slow.is_route() {
+            let longest = if slow.blocks_publishers() {
+                self.write_deadline
+            } else if slow.is_route() {
                 MAX_ROUTE_STALL
             } else {
                 MAX_STALL
@@ -448,7 +450,7 @@ impl<L: Link> Connection<L> {
         if now >= self.keepalive.next() {
             self.link.idle();
         }
-        if matches!(self.stalled, Some(Stall::Rate(_))) {
+        if self.stalled.is_some() {
             // Its answer to a ping would not be read.
             self.keepalive.put_off(now);
         }

@@ -3,9 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::auth::Authenticator;
-use crate::broker::close::CloseReason;
-use crate::broker::events::Event;
 use crate::broker::peer::Peer;
+use crate::broker::peer::slow::SlowTable;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{Broker, Population};
 use crate::conn::Timeouts;
@@ -100,6 +99,8 @@ pub struct ClientSettings {
     pub tls: TlsTerms,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// What becomes of messages for connections that are slow.
+    pub slow: Arc<SlowTable>,
     /// Time limits of connections.
     pub timeouts: Timeouts,
 }
@@ -192,37 +193,6 @@ impl ClientContext {
             peer.wake();
         }
         before
-    }
-
-    /// A peer is cut off because too much was pending, for it or for all: counts it and tells those who care.
-    pub fn report_overflow(&self, slow: &Arc<Peer>) {
-        self.broker.stats.slow_consumers.add(1);
-        if let Some(introduction) = slow.introduction() {
-            let account = self.broker.account(&introduction.account);
-            account.slow_consumers.add(1);
-        }
-        let reason = match slow.condition().closing {
-            Some(CloseReason::MemoryBudgetExceeded) => CloseReason::MemoryBudgetExceeded,
-            Some(_) | None => CloseReason::SlowConsumerPendingBytes,
-        };
-        self.broker
-            .notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
-        let (id, label) = (slow.id(), slow.label());
-        if reason == CloseReason::MemoryBudgetExceeded {
-            let budget = &self.broker.budget;
-            budget.shed.add(1);
-            let limit = budget.limit().unwrap_or_default();
-            tracing::warn!(
-                cid = id,
-                "{label} - Slow Consumer Detected: memory budget of {limit} for all connections exceeded"
-            );
-        } else {
-            let most = slow.max_pending();
-            tracing::info!(
-                cid = id,
-                "{label} - Slow Consumer Detected: MaxPending of {most} Exceeded"
-            );
-        }
     }
 
     /// What clients are told, less what concerns one of them alone.

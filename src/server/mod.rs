@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::peer::Facts;
+use crate::broker::peer::slow::SlowTable;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
@@ -101,6 +102,8 @@ pub struct ServerOptions {
     pub tls: Option<Arc<ClientTls>>,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// What becomes of messages for connections that are slow.
+    pub slow: Arc<SlowTable>,
     /// Sockets that are bound already, to be used in place of those that would be.
     pub given: GivenListeners,
 }
@@ -518,6 +521,7 @@ fn new_broker(options: &ServerOptions, own: &Arc<OwnServer>) -> Result<Arc<Broke
     Ok(Arc::new(broker))
 }
 
+/// What holds for clients until a reload.
 fn first_settings(options: &ServerOptions) -> ClientSettings {
     let tls = options.tls.as_deref();
     ClientSettings {
@@ -525,6 +529,7 @@ fn first_settings(options: &ServerOptions) -> ClientSettings {
         authenticator: Arc::clone(&options.authenticator),
         tls: tls.map(ClientTls::terms).unwrap_or_default(),
         rates: Arc::clone(&options.rates),
+        slow: Arc::clone(&options.slow),
         timeouts: options.timeouts,
     }
 }

@@ -11,10 +11,12 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::broker::peer::slow::{SlowPolicy, SlowTable};
 use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::cluster::ClusterOptions;
 use crate::config::Options;
 use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
+use crate::config::options::slow_consumer::SlowConsumer;
 use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
@@ -35,6 +37,7 @@ impl ServerOptions {
             limits,
             authenticator,
             rates,
+            slow,
             timeouts,
             ..
         } = client_settings(options, tls.as_deref(), None)?;
@@ -64,6 +67,7 @@ impl ServerOptions {
             tls,
             rates,
             given: GivenListeners::default(),
+            slow,
         })
     }
 }
@@ -154,6 +158,7 @@ pub fn client_settings(
         authenticator,
         tls: tls.map(ClientTls::terms).unwrap_or_default(),
         rates: Arc::new(rates(options)),
+        slow: Arc::new(slow_policies(options)),
     })
 }
 
@@ -182,6 +187,28 @@ fn rates(options: &Options) -> RateTable {
             .collect(),
         accounts: (options.accounts.iter())
             .filter_map(|account| limit(&account.name, account.rate_limit))
+            .collect(),
+    }
+}
+
+fn slow_policies(options: &Options) -> SlowTable {
+    let policy = |name: &str, configured: Option<SlowConsumer>| {
+        let policy = match configured? {
+            SlowConsumer::Disconnect => SlowPolicy::Disconnect,
+            SlowConsumer::DropNew => SlowPolicy::DropNew,
+            SlowConsumer::DropOld => SlowPolicy::DropOld,
+            SlowConsumer::Block => SlowPolicy::Block,
+        };
+        Some((name.to_owned(), policy))
+    };
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    SlowTable {
+        users: users
+            .filter_map(|user| policy(user.identity.name(), user.slow_consumer))
+            .collect(),
+        accounts: (options.accounts.iter())
+            .filter_map(|account| policy(&account.name, account.slow_consumer))
             .collect(),
     }
 }

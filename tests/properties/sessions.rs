@@ -127,6 +127,7 @@ impl Bench {
         };
         let authenticator = Authenticator::new(rules, &[0; 32]).unwrap();
         let settings = ClientSettings {
+            slow: Arc::default(),
             limits,
             authenticator,
             tls: TlsTerms::default(),

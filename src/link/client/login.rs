@@ -137,6 +137,9 @@ impl Client {
             self.matches.clear();
         }
         self.permissions.clone_from(&login.permissions);
+        let policy = (self.settings.slow).of(login.user.as_deref(), &login.account);
+        self.peer
+            .set_slow_policy(policy, Arc::clone(&self.account.dropped));
         self.peer.set_responses(login.permissions.clone());
         self.tell_peer();
         self.become_known_as(login);

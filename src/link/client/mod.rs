@@ -370,7 +370,7 @@ impl Link for Client {
     }
 
     fn overflowed(&self, slow: &Arc<Peer>) {
-        self.context.report_overflow(slow);
+        self.context.broker.report_overflow(slow);
     }
 
     fn read_failed(&mut self, error: &io::Error) -> CloseReason {

@@ -274,10 +274,10 @@ mod tests {
             requester: Arc::downgrade(requester),
             reply: reply.as_bytes().into(),
             export: Arc::new(ServiceExport {
-                allow_trace: false,
                 response: ResponseType::Single,
                 threshold: Duration::from_secs(1),
                 latency: None,
+                allow_trace: false,
             }),
             since,
             measurement: None,

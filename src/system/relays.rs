@@ -213,7 +213,7 @@ impl System {
             until: clocks().1 + COUNT_PATIENCE,
             count: Some(Count {
                 sum,
-                missing: self.servers.len(),
+                missing: self.servers.0.len(),
             }),
         };
         let question = serde_json::to_vec(&counted).unwrap_or_default();
@@ -242,4 +242,38 @@ fn count(account: &Account, counted: &Counted) -> u64 {
         .interest()
         .for_each(|subscription| count += u64::from(counted.fits(subscription)));
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_question_is_forgotten_when_there_are_too_many() {
+        let (_, now) = clocks();
+        let account = Arc::new(Account::new("A"));
+        let mut relays = Relays::default();
+        assert_eq!(relays.deadline(), None);
+        for number in 0..=MAX_RELAYS as u64 {
+            let added = relays.add(Relay {
+                account: Arc::clone(&account),
+                reply: String::new(),
+                until: now + Duration::from_secs(1 + number),
+                count: None,
+            });
+            assert_eq!(added, number + 1);
+        }
+        assert_eq!(relays.waiting.len(), MAX_RELAYS);
+        assert_eq!(relays.deadline(), Some(now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn what_is_counted_is_read_from_words() {
+        let account = Account::new("A");
+        let counted = Counted::parse(&account, " work.* q \r\n");
+        assert_eq!((&*counted.account, &*counted.subject), ("A", "work.*"));
+        assert_eq!(counted.queue.as_deref(), Some("cQ=="));
+        let counted = Counted::parse(&account, "work");
+        assert_eq!((&*counted.subject, counted.queue), ("work", None));
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::client::{Client, eventually};
+use crate::client::{Client, PATIENCE, eventually};
 use crate::mixed::{check_cluster, start, wait_until_heard, wait_until_linked};
 use crate::node::{Kind, Node, Setup, free_port, program};
 
@@ -256,9 +256,7 @@ fn clients_learn_who_leaves() {
 /// What a server answers to raw bytes on its port for other servers, until it closes or is silent.
 fn answer(port: u16, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("a timeout");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.write_all(bytes).expect("it is sent");
     let mut text = String::new();
     let mut byte = [0];

@@ -66,10 +66,12 @@ impl Server {
         let authenticator = Authenticator::new(&AuthRules::default(), &[0; 32])
             .expect("rules that ask for nothing are sound");
         let settings = ClientSettings {
+            slow: Arc::default(),
             limits: Limits::default(),
             authenticator,
             tls: TlsTerms::default(),
             rates: Arc::default(),
+            timeouts: midge::conn::Timeouts::default(),
         };
         let context = ClientContext::new(broker, settings, info);
         Self {

@@ -86,6 +86,8 @@ pub struct Account {
     pub sent: Traffic,
     /// Connections cut because they did not drain what was sent to them.
     pub slow_consumers: Counter,
+    /// Messages dropped for such connections in place of that.
+    pub dropped: Arc<Traffic>,
 }
 
 impl Account {
@@ -110,6 +112,7 @@ impl Account {
             received: Traffic::default(),
             sent: Traffic::default(),
             slow_consumers: Counter::default(),
+            dropped: Arc::default(),
         }
     }
 

@@ -662,7 +662,7 @@ impl Deliveries {
             log_delivery(subscription, &parcel, shipment.header, trace);
         }
         if traced {
-            self.trace_delivery(subscription, delivery, publication);
+            self.trace_delivery(subscription, delivery);
         }
         if delivered
             && peer.tracks_responses()

@@ -18,6 +18,9 @@ use super::subscription::Subscription;
 use crate::proto::message_trace::{DESTINATION, DISABLED, HOP, Headers};
 use crate::proto::op::Publish;
 
+/// Most steps that a report holds: a message may go to very many.
+const MAX_STEPS: usize = 4096;
+
 /// Why a message did not go out (nats-server's texts).
 const NO_ECHO: &str = "Not delivered because of no echo";
 const DENIED: &str = "Not delivered because subscription denies this subject";
@@ -158,7 +161,7 @@ pub struct TraceReport {
     /// Length of the message's header block and payload, in bytes.
     pub size: usize,
     /// How many other servers got a copy.
-    pub hops: u32,
+    pub hops: u64,
     /// What happened, and when.
     pub steps: Vec<(SystemTime, TraceStep)>,
 }
@@ -250,7 +253,9 @@ impl MessageTrace {
     }
 
     fn note(&mut self, step: TraceStep) {
-        self.report.steps.push(((self.clock)(), step));
+        if self.report.steps.len() < MAX_STEPS {
+            self.report.steps.push(((self.clock)(), step));
+        }
     }
 
     /// The message's subject is mapped to another.
@@ -376,22 +381,18 @@ impl Deliveries {
 
     /// Notes what became of a delivery to a client.
     #[cold]
-    pub(super) fn trace_delivery(
-        &mut self,
-        subscription: &Subscription,
-        delivery: Delivery,
-        publication: &Publication<'_>,
-    ) {
+    pub(super) fn trace_delivery(&mut self, subscription: &Subscription, delivery: Delivery) {
         let peer = subscription.peer();
         let Some(trace) = self.trace() else { return };
         if is_internal(peer) {
             return;
         }
-        let error = if delivery.delivered > 0 || delivery.overflow {
+        let is_closing = peer.condition().closing.is_some();
+        let error = if delivery.delivered > 0 || (delivery.overflow && is_closing) {
             ""
-        } else if peer.condition().closing.is_some() {
+        } else if is_closing {
             CLIENT_CLOSED
-        } else if publication.drop_when_gated && !subscription.is_closed() {
+        } else if !subscription.is_closed() {
             LEFT_OUT
         } else {
             SUBSCRIPTION_CLOSED

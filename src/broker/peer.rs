@@ -2,7 +2,9 @@
 
 mod facts;
 pub mod portrait;
+mod renewal;
 mod responses;
+pub mod slow;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -17,6 +19,7 @@ use tokio::sync::Notify;
 pub use self::facts::Facts;
 use self::portrait::Observed;
 use self::responses::Responses;
+use self::slow::Slow;
 use super::batch::{FrameBytes, Frames};
 use super::budget::{Charge, MemoryBudget, Pressure};
 use super::close::CloseReason;
@@ -105,6 +108,8 @@ struct State {
     out_bytes: u64,
     /// Bytes that the wire has taken, control lines included.
     sent: u64,
+    /// How it is treated when it is slow, if not as everybody.
+    slow: Option<Box<Slow>>,
 }
 
 /// What a connection's own task must look after.
@@ -118,13 +123,17 @@ pub struct Condition {
 
 impl State {
     fn pending(&self) -> usize {
-        self.outbound.pending() + self.sending
+        let held = self.slow.as_deref().map_or(0, Slow::held_bytes);
+        self.outbound.pending() + self.sending + held
     }
 
     fn discard(&mut self) {
         self.discards = true;
         self.outbound.clear();
         self.charge.follow(self.sending);
+        if let Some(slow) = &mut self.slow {
+            slow.discard();
+        }
     }
 }
 
@@ -356,6 +365,11 @@ impl Peer {
         if state.closing.is_some() || (state.gated && drop_when_gated) {
             return NOT_DELIVERED;
         }
+        if state.slow.is_some()
+            && let Some(delivery) = self.deliver_slowly(&mut state, subscription, parcel)
+        {
+            return delivery;
+        }
         let count = subscription.count(1);
         if count.taken == 0 {
             return NOT_DELIVERED;
@@ -404,12 +418,18 @@ impl Peer {
     pub(super) fn deliver_batch(
         &self,
         subscription: &Subscription,
-        frames: Frames<'_>,
+        mut frames: Frames<'_>,
         drop_when_gated: bool,
     ) -> BatchDelivery {
         let mut state = self.lock();
         if state.closing.is_some() || (state.gated && drop_when_gated) {
             return BatchDelivery::refused(frames.bytes);
+        }
+        if state.slow.is_some() {
+            match self.deliver_batch_slowly(&mut state, subscription, frames) {
+                Ok(outcome) => return outcome,
+                Err(same) => frames = same,
+            }
         }
         let count = subscription.count(frames.marks.len());
         if count.taken == 0 {
@@ -417,8 +437,8 @@ impl Peer {
         }
         let size = frames.size_of(count.taken);
         let length = frames.length_of(count.taken);
-        if state.blocked && state.pending() + length > self.max_pending() {
-            self.start_closing(&mut state, CloseReason::SlowConsumerPendingBytes);
+        if self.is_over(&state, state.pending() + length) {
+            self.start_closing(&mut state, too_slow(true));
             return BatchDelivery::overflow(frames.bytes);
         }
         let left = (count.taken < frames.marks.len()).then(|| frames.bytes.behind(length));
@@ -463,19 +483,21 @@ impl Peer {
         } else {
             Pressure::Low
         };
-        let too_much = state.blocked && pending > max_pending;
+        let too_much = self.is_over(state, pending);
         let overflow = too_much || pressure == Pressure::Overdrawn;
         if overflow {
             self.start_closing(state, too_slow(too_much));
         }
-        state.gated |= state.blocked && pending > max_pending / 4 * 3;
+        let slow = state.slow.as_deref();
+        let (gates, blocks) = slow.map_or((true, false), |slow| (slow.gates(), slow.blocks()));
+        state.gated |= state.blocked && gates && pending > max_pending / 4 * 3;
         state.gated |= pressure != Pressure::Low;
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {
             delivered: if overflow { 0 } else { count.taken },
             must_flush,
-            stalls: state.gated && !state.unresponsive && !overflow,
+            stalls: state.gated && (!state.unresponsive || blocks) && !overflow,
             expired: count.last,
             eager: !state.blocked && (pending > EAGER_FLUSH_BYTES || pending > max_pending / 2),
             overflow,
@@ -488,7 +510,9 @@ impl Peer {
         if state.closing.is_some() {
             return false;
         }
-        state.outbound.push([text]);
+        if !self.hold_text(&mut state, text) {
+            state.outbound.push([text]);
+        }
         self.after_append(
             &mut state,
             Count {
@@ -537,8 +561,11 @@ impl Peer {
                 if state.blocked {
                     return Flush::Blocked;
                 }
-                if state.outbound.is_empty() {
+                if state.outbound.is_empty() && !state.refill() {
                     state.dirty = false;
+                    if let Some(slow) = &mut state.slow {
+                        slow.recover();
+                    }
                     return Flush::Done;
                 }
                 state.sending = state.outbound.pending();
@@ -653,7 +680,8 @@ impl Peer {
     #[must_use]
     pub fn stalls(&self) -> bool {
         let state = self.lock();
-        state.gated && !state.unresponsive && state.closing.is_none()
+        let blocks = state.slow.as_deref().is_some_and(Slow::blocks);
+        state.gated && (!state.unresponsive || blocks) && state.closing.is_none()
     }
 
     /// Notes that the wire has been blocked for a while without progress.

@@ -3,11 +3,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::auth::Authenticator;
-use crate::broker::close::CloseReason;
-use crate::broker::events::Event;
 use crate::broker::peer::Peer;
+use crate::broker::peer::slow::SlowTable;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{Broker, Population};
+use crate::conn::Timeouts;
 use crate::proto::display::PayloadTrace;
 use crate::proto::encode;
 use crate::proto::info::Info;
@@ -87,7 +87,8 @@ pub struct TlsTerms {
     pub map_certificate: bool,
 }
 
-/// What can change while the server runs; a connection keeps what was in force when it began.
+/// What can change while the server runs. Connections take a change over when they are told of it, see
+/// [`ClientContext::replace_settings`].
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
     /// What clients may do at most.
@@ -98,6 +99,10 @@ pub struct ClientSettings {
     pub tls: TlsTerms,
     /// How much users and accounts may publish.
     pub rates: Arc<RateTable>,
+    /// What becomes of messages for connections that are slow.
+    pub slow: Arc<SlowTable>,
+    /// Time limits of connections.
+    pub timeouts: Timeouts,
 }
 
 /// What all clients of a server share.
@@ -106,7 +111,7 @@ pub struct ClientContext {
     /// Accounts, connections and counters.
     pub broker: Arc<Broker>,
     settings: RwLock<Arc<ClientSettings>>,
-    info: Info,
+    info: RwLock<Arc<Info>>,
     topology: RwLock<Topology>,
 }
 
@@ -130,7 +135,7 @@ impl ClientContext {
         Self {
             broker,
             settings,
-            info,
+            info: RwLock::new(Arc::new(info)),
             topology: RwLock::default(),
         }
     }
@@ -174,51 +179,32 @@ impl ClientContext {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other settings in force for new connections.
-    pub fn replace_settings(&self, settings: ClientSettings) {
-        let budget = settings.limits.memory_budget;
-        self.broker.budget.set_limit(budget);
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-    }
-
-    /// A peer is cut off because too much was pending, for it or for all: counts it and tells those who care.
-    pub fn report_overflow(&self, slow: &Arc<Peer>) {
-        self.broker.stats.slow_consumers.add(1);
-        if let Some(introduction) = slow.introduction() {
-            let account = self.broker.account(&introduction.account);
-            account.slow_consumers.add(1);
-        }
-        let reason = match slow.condition().closing {
-            Some(CloseReason::MemoryBudgetExceeded) => CloseReason::MemoryBudgetExceeded,
-            Some(_) | None => CloseReason::SlowConsumerPendingBytes,
+    /// Puts other settings in force; those before. Each connection judges its client by them, as soon as its task
+    /// comes to it, and then holds the old ones no longer.
+    pub fn replace_settings(&self, settings: ClientSettings) -> Arc<ClientSettings> {
+        self.broker.budget.set_limit(settings.limits.memory_budget);
+        let before = {
+            let current = self.settings.write();
+            let mut current = current.unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::new(settings))
         };
-        self.broker
-            .notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
-        let (id, label) = (slow.id(), slow.label());
-        if reason == CloseReason::MemoryBudgetExceeded {
-            let budget = &self.broker.budget;
-            budget.shed.add(1);
-            let limit = budget.limit().unwrap_or_default();
-            tracing::warn!(
-                cid = id,
-                "{label} - Slow Consumer Detected: memory budget of {limit} for all connections exceeded"
-            );
-        } else {
-            let most = slow.max_pending();
-            tracing::info!(
-                cid = id,
-                "{label} - Slow Consumer Detected: MaxPending of {most} Exceeded"
-            );
+        // Whoever registers later finds the new settings by itself.
+        for peer in self.broker.peers() {
+            peer.wake();
         }
+        before
     }
 
     /// What clients are told, less what concerns one of them alone.
     #[must_use]
-    pub fn info(&self) -> &Info {
-        &self.info
+    pub fn info(&self) -> Arc<Info> {
+        Arc::clone(&self.info.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what clients are told from now on.
+    pub fn change_info(&self, change: impl FnOnce(&mut Info)) {
+        let mut info = self.info.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut info));
     }
 
     /// The INFO document that greets a client.
@@ -236,7 +222,7 @@ impl ClientContext {
     /// that credentials are required even where clients without any are let in (oracle).
     #[must_use]
     pub fn info_for(&self, client: &Peer) -> Info {
-        let mut info = self.info.clone();
+        let mut info = Info::clone(&self.info());
         let facts = client.facts();
         info.client_id = facts.id;
         let topology = self.topology.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use super::sharing::AccountSharing;
 use super::stats::AccountTraffic;
 use super::subscriptions::InterestStats;
 use super::text::Time;
-use super::{Monitor, clocks, is_false};
+use super::{Monitor, clocks, is_false, is_zero};
 use crate::broker::account::{Account, GLOBAL_ACCOUNT};
 
 /// What accounts to show statistics of.
@@ -71,6 +71,11 @@ pub(crate) struct AccountStat {
     sent: AccountTraffic,
     received: AccountTraffic,
     slow_consumers: u64,
+    /// Not in nats-server, nor here unless `slow_consumer` says that messages may be dropped.
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_msgs: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_bytes: u64,
 }
 
 impl AccountStat {
@@ -86,6 +91,8 @@ impl AccountStat {
             sent: AccountTraffic::of(&account.sent),
             received: AccountTraffic::of(&account.received),
             slow_consumers: account.slow_consumers.get(),
+            dropped_msgs: account.dropped.messages.get(),
+            dropped_bytes: account.dropped.bytes.get(),
         }
     }
 }

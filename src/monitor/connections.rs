@@ -144,6 +144,11 @@ struct ConnectionInfo {
     out_bytes: u64,
     #[serde(skip_serializing_if = "is_zero")]
     stalls: u64,
+    /// Not in nats-server, nor here unless `slow_consumer` says that messages may be dropped.
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_msgs: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_bytes: u64,
     subscriptions: usize,
     #[serde(skip_serializing_if = "str::is_empty")]
     name: Box<str>,
@@ -543,6 +548,8 @@ fn info(
         in_bytes: portrait.in_bytes,
         out_bytes: portrait.out_bytes,
         stalls: portrait.stalls,
+        dropped_msgs: portrait.dropped.0,
+        dropped_bytes: portrait.dropped.1,
         subscriptions: portrait.subscriptions,
         name: introduction.name,
         lang: introduction.language,

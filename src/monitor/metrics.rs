@@ -23,6 +23,61 @@ type Family = (
     fn(&Account) -> u64,
 );
 
+/// What each account has.
+const ACCOUNT_FAMILIES: [Family; 9] = [
+    (
+        "midge_account_connections",
+        "gauge",
+        "Connections.",
+        |one| one.connections.get(),
+    ),
+    (
+        "midge_account_subscriptions",
+        "gauge",
+        "Subscriptions.",
+        |one| one.interest().len() as u64,
+    ),
+    (
+        "midge_account_received_messages",
+        "counter",
+        "Published.",
+        |one| one.received.messages.get(),
+    ),
+    (
+        "midge_account_received_bytes",
+        "counter",
+        "Published.",
+        |one| one.received.bytes.get(),
+    ),
+    (
+        "midge_account_sent_messages",
+        "counter",
+        "Delivered.",
+        |one| one.sent.messages.get(),
+    ),
+    ("midge_account_sent_bytes", "counter", "Delivered.", |one| {
+        one.sent.bytes.get()
+    }),
+    (
+        "midge_account_slow_consumers",
+        "counter",
+        "Connections cut.",
+        |one| one.slow_consumers.get(),
+    ),
+    (
+        "midge_account_dropped_messages",
+        "counter",
+        "Dropped for slow consumers.",
+        |one| one.dropped.messages.get(),
+    ),
+    (
+        "midge_account_dropped_bytes",
+        "counter",
+        "Dropped for slow consumers.",
+        |one| one.dropped.bytes.get(),
+    ),
+];
+
 /// A text of metric families.
 #[derive(Debug, Default)]
 struct Page(String);
@@ -214,48 +269,7 @@ impl Monitor {
             (u64::MAX - connections, account.name().to_owned())
         });
         accounts.truncate(MAX_ACCOUNTS);
-        let families: [Family; 7] = [
-            (
-                "midge_account_connections",
-                "gauge",
-                "Connections.",
-                |one| one.connections.get(),
-            ),
-            (
-                "midge_account_subscriptions",
-                "gauge",
-                "Subscriptions.",
-                |one| one.interest().len() as u64,
-            ),
-            (
-                "midge_account_received_messages",
-                "counter",
-                "Published.",
-                |one| one.received.messages.get(),
-            ),
-            (
-                "midge_account_received_bytes",
-                "counter",
-                "Published.",
-                |one| one.received.bytes.get(),
-            ),
-            (
-                "midge_account_sent_messages",
-                "counter",
-                "Delivered.",
-                |one| one.sent.messages.get(),
-            ),
-            ("midge_account_sent_bytes", "counter", "Delivered.", |one| {
-                one.sent.bytes.get()
-            }),
-            (
-                "midge_account_slow_consumers",
-                "counter",
-                "Connections cut.",
-                |one| one.slow_consumers.get(),
-            ),
-        ];
-        for (name, kind, help, value) in families {
+        for (name, kind, help, value) in ACCOUNT_FAMILIES {
             page.family(name, kind, "", help);
             let name = if kind == "counter" {
                 format!("{name}_total")

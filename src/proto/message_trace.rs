@@ -23,6 +23,9 @@ pub const ACCEPT_ENCODING: &str = "Accept-Encoding";
 /// How a report was encoded.
 pub const CONTENT_ENCODING: &str = "Content-Encoding";
 
+/// Longest header block that may ask, in bytes: reports hold all headers, and many may wait.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
 /// The header of W3C Trace Context, in any case.
 const PARENT: &[u8] = b"traceparent";
 
@@ -84,6 +87,9 @@ fn starts_with_parent(line: &[u8]) -> bool {
 /// does it, which takes no line end within a name for one.
 #[must_use]
 pub fn wish(block: &[u8]) -> Option<Wish> {
+    if block.len() > MAX_HEADER_BYTES {
+        return None;
+    }
     let mut rest = block.strip_prefix(VERSION_LINE)?.strip_prefix(LINE_END)?;
     let mut headers = Headers::new();
     let (mut has_destination, mut has_parent) = (false, false);

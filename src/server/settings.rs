@@ -11,10 +11,12 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
+use crate::broker::peer::slow::{SlowPolicy, SlowTable};
 use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::cluster::ClusterOptions;
 use crate::config::Options;
 use crate::config::options::rate_limit::RateLimit as ConfiguredRate;
+use crate::config::options::slow_consumer::SlowConsumer;
 use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
@@ -35,12 +37,10 @@ impl ServerOptions {
             limits,
             authenticator,
             rates,
+            slow,
+            timeouts,
             ..
-        } = client_settings(options, tls.as_deref())?;
-        let cluster = options.cluster.as_ref();
-        let secured = cluster
-            .and_then(|cluster| cluster.tls.as_ref())
-            .map(tls_options);
+        } = client_settings(options, tls.as_deref(), None)?;
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -52,7 +52,7 @@ impl ServerOptions {
                 .as_deref()
                 .map(|text| advertised(text, options)),
             limits,
-            timeouts: timeouts(options, &authenticator),
+            timeouts,
             lame_duck_duration: options.lame_duck_duration,
             lame_duck_grace_period: options.lame_duck_grace_period,
             system_account: options
@@ -62,13 +62,21 @@ impl ServerOptions {
             accounts: account_settings(options),
             cluster_name: cluster_name(options).to_owned(),
             authenticator,
-            cluster: ClusterOptions::from_config(options, secured)?,
+            cluster: cluster_options(options)?,
             configuration: Arc::new(options.clone()),
             tls,
             rates,
             given: GivenListeners::default(),
+            slow,
         })
     }
+}
+
+/// How the server takes part in a cluster, if it does. Reads the files of its TLS.
+pub(super) fn cluster_options(options: &Options) -> Result<Option<ClusterOptions>, Vec<String>> {
+    let cluster = options.cluster.as_ref();
+    let tls = cluster.and_then(|cluster| cluster.tls.as_ref());
+    ClusterOptions::from_config(options, tls.map(tls_options))
 }
 
 /// TLS of the client listener, if there is to be one. Reads its files.
@@ -122,7 +130,7 @@ fn tls_options(tls: &Tls) -> TlsOptions {
 }
 
 /// Monitoring is served over HTTP or over HTTPS, as on nats-server.
-fn check_monitoring(options: &Options) -> Result<(), String> {
+pub(super) fn check_monitoring(options: &Options) -> Result<(), String> {
     match (options.monitoring.http_port, options.monitoring.https_port) {
         (Some(http), Some(https)) => Err(format!(
             "can't specify both HTTP ({http}) and HTTPs ({https}) ports"
@@ -134,25 +142,28 @@ fn check_monitoring(options: &Options) -> Result<(), String> {
     }
 }
 
-/// What clients may do and who may come in.
+/// What clients may do and who may come in. Logins under the rules of `previous` can be renewed under those made here.
 ///
 /// # Errors
 /// As [`ServerOptions::from_config`].
 pub fn client_settings(
     options: &Options,
     tls: Option<&ClientTls>,
+    previous: Option<&Authenticator>,
 ) -> Result<ClientSettings, Vec<String>> {
+    let authenticator = authenticator(options, previous)?;
     Ok(ClientSettings {
         limits: limits(options),
-        authenticator: authenticator(options)?,
+        timeouts: timeouts(options, &authenticator),
+        authenticator,
         tls: tls.map(ClientTls::terms).unwrap_or_default(),
         rates: Arc::new(rates(options)),
+        slow: Arc::new(slow_policies(options)),
     })
 }
 
 /// Time limits of clients.
-#[must_use]
-pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
+fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
     let introduction = options.authentication_timeout();
     Timeouts {
         ping_interval: options.ping_interval,
@@ -176,6 +187,28 @@ fn rates(options: &Options) -> RateTable {
             .collect(),
         accounts: (options.accounts.iter())
             .filter_map(|account| limit(&account.name, account.rate_limit))
+            .collect(),
+    }
+}
+
+fn slow_policies(options: &Options) -> SlowTable {
+    let policy = |name: &str, configured: Option<SlowConsumer>| {
+        let policy = match configured? {
+            SlowConsumer::Disconnect => SlowPolicy::Disconnect,
+            SlowConsumer::DropNew => SlowPolicy::DropNew,
+            SlowConsumer::DropOld => SlowPolicy::DropOld,
+            SlowConsumer::Block => SlowPolicy::Block,
+        };
+        Some((name.to_owned(), policy))
+    };
+    let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
+    let users = options.authorization.users.iter().chain(in_accounts);
+    SlowTable {
+        users: users
+            .filter_map(|user| policy(user.identity.name(), user.slow_consumer))
+            .collect(),
+        accounts: (options.accounts.iter())
+            .filter_map(|account| policy(&account.name, account.slow_consumer))
             .collect(),
     }
 }
@@ -217,7 +250,7 @@ fn memory_budget(options: &Options) -> Option<usize> {
 }
 
 /// `host:port`, or a host alone with the port that is listened on.
-fn advertised(text: &str, options: &Options) -> (String, u16) {
+pub(super) fn advertised(text: &str, options: &Options) -> (String, u16) {
     let split = text
         .rsplit_once(':')
         .filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
@@ -227,12 +260,20 @@ fn advertised(text: &str, options: &Options) -> (String, u16) {
     }
 }
 
-fn authenticator(options: &Options) -> Result<Arc<Authenticator>, Vec<String>> {
-    let mut random = [0; 32];
-    let filled = SystemRandom::new().fill(&mut random);
-    filled.map_err(|_| vec!["no randomness for the keys of password digests".to_owned()])?;
-    Authenticator::new(&auth_rules(options), &random)
-        .map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
+fn authenticator(
+    options: &Options,
+    previous: Option<&Authenticator>,
+) -> Result<Arc<Authenticator>, Vec<String>> {
+    let rules = auth_rules(options);
+    let made = if let Some(previous) = previous {
+        previous.with_rules(&rules)
+    } else {
+        let mut random = [0; 32];
+        let filled = SystemRandom::new().fill(&mut random);
+        filled.map_err(|_| vec!["no randomness for the keys of password digests".to_owned()])?;
+        Authenticator::new(&rules, &random)
+    };
+    made.map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
 }
 
 fn auth_rules(options: &Options) -> AuthRules {

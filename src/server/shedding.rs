@@ -44,7 +44,7 @@ fn shed(server: &Inner) {
             return;
         }
         peer.close(CloseReason::MemoryBudgetExceeded);
-        server.context.report_overflow(&peer);
+        server.context.broker.report_overflow(&peer);
         excess = excess.saturating_sub(pending);
     }
 }

@@ -13,6 +13,7 @@ use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::broker::peer::portrait::Portrait;
 use crate::monitor::accounts::AccountStat;
+use crate::monitor::is_zero;
 use crate::monitor::stats::{ServerInfo, Volume};
 use crate::monitor::text::{Nanoseconds, Time};
 
@@ -61,6 +62,11 @@ struct SlowConsumer {
     pending_bytes: usize,
     /// Bytes that may wait.
     max_pending: usize,
+    /// What was dropped for it so far, where messages may be dropped.
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_msgs: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_bytes: u64,
     reason: &'static str,
 }
 
@@ -215,6 +221,8 @@ impl System {
                 client: ClientInfo::of(&portrait, None),
                 pending_bytes: portrait.pending,
                 max_pending: peer.max_pending(),
+                dropped_msgs: portrait.dropped.0,
+                dropped_bytes: portrait.dropped.1,
                 reason: reason.text(),
             };
             self.send_event(&subject, SLOW_CONSUMER, document);

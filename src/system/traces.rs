@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{System, clocks};
 use crate::broker::message_trace::{TraceReport, TraceStep};
 use crate::link::internal::Outgoing;
+use crate::monitor::is_zero;
 use crate::monitor::stats::ServerInfo;
 use crate::monitor::text::Time;
 use crate::proto::message_trace::{ACCEPT_ENCODING, CONTENT_ENCODING, Headers};
@@ -23,7 +24,7 @@ struct Document<'a> {
     server: ServerInfo,
     request: Request<'a>,
     #[serde(skip_serializing_if = "is_zero")]
-    hops: u32,
+    hops: u64,
     events: Vec<Step<'a>>,
 }
 
@@ -39,14 +40,6 @@ struct Step<'a> {
     ts: Time,
     #[serde(flatten)]
     step: &'a TraceStep,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes what it asks about by reference"
-)]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 /// How a report is written for whoever reads it.

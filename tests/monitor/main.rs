@@ -31,6 +31,8 @@ mod services;
 #[cfg(test)]
 mod shape;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod traced;

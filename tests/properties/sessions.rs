@@ -127,10 +127,12 @@ impl Bench {
         };
         let authenticator = Authenticator::new(rules, &[0; 32]).unwrap();
         let settings = ClientSettings {
+            slow: Arc::default(),
             limits,
             authenticator,
             tls: TlsTerms::default(),
             rates: Arc::default(),
+            timeouts: midge::conn::Timeouts::default(),
         };
         let context = ClientContext::new(Arc::default(), settings, info);
         Self {

@@ -48,6 +48,8 @@ pub struct Portrait {
     pub out_bytes: u64,
     /// Times that publishers were paused for it.
     pub stalls: u64,
+    /// Messages and bytes that were dropped because it was slow.
+    pub dropped: (u64, u64),
     /// Subscriptions that have not ended.
     pub subscriptions: usize,
     /// How it is secured; nothing without TLS.
@@ -169,6 +171,7 @@ impl Peer {
             out_messages,
             out_bytes,
             stalls: self.stalls.load(Ordering::Relaxed),
+            dropped: self.dropped(),
             subscriptions: self.subscriptions(),
             tls: self.tls().cloned(),
             introduction: self.introduction(),

@@ -19,7 +19,7 @@ impl Wire for Arc<Sink> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a peer begins now")]
-fn facts(id: u64) -> Facts {
+pub(in crate::broker) fn facts(id: u64) -> Facts {
     Facts {
         id,
         ip: String::new(),

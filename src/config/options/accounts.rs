@@ -11,6 +11,7 @@ use super::read::{
     text_list,
 };
 use super::row::{About, Kind, Row, abouts, read_block, read_table};
+use super::slow_consumer::{self, SlowConsumer};
 use super::users::{self, User, apply_default_permissions, public_key, users};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::subjects;
@@ -40,6 +41,8 @@ pub struct Account {
     pub limits: AccountLimits,
     /// How much all its connections may publish.
     pub rate_limit: Option<RateLimit>,
+    /// What becomes of messages for its connections that are slow; none is as in nats-server.
+    pub slow_consumer: Option<SlowConsumer>,
     /// Where traced messages are reported.
     pub message_trace: Option<MessageTrace>,
     /// Where it was written.
@@ -194,6 +197,9 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
         .example("{ messages: 1000, bytes: 1MB }")
         .children(rate_limit::about)
         .store(|d, e, p| d.rate_limit = rate_limit::rate_limit(e, p)),
+    of_account("slow_consumer", slow_consumer::KIND, "disconnect")
+        .document(slow_consumer::DOCUMENT)
+        .store(|d, e, p| d.slow_consumer = slow_consumer::slow_consumer(e, p)),
     of_account("exports", Kind::Blocks, "[]")
         .document("What the account offers to other accounts.")
         .children(|| abouts(EXPORT))
@@ -274,6 +280,7 @@ fn empty(name: &str, place: &Place) -> Account {
         mappings: Vec::new(),
         limits: AccountLimits::default(),
         rate_limit: None,
+        slow_consumer: None,
         message_trace: None,
         place: place.clone(),
     }

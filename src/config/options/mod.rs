@@ -12,6 +12,7 @@ pub mod permissions;
 pub mod rate_limit;
 pub(crate) mod read;
 pub mod row;
+pub mod slow_consumer;
 pub mod table;
 pub mod tls;
 pub mod unix_socket;

@@ -6,6 +6,7 @@ use super::permissions::{self, Permissions, permissions};
 use super::rate_limit::{self, RateLimit};
 use super::read::{boolean, optional_secret, optional_text, set, tables, text, texts};
 use super::row::{About, Kind, Row, abouts, read_table};
+use super::slow_consumer::{self, SlowConsumer};
 use super::unix_socket::system_number;
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::secret::Secret;
@@ -27,6 +28,8 @@ pub struct User {
     pub unix_users: Vec<u32>,
     /// How much all connections of the user may publish.
     pub rate_limit: Option<RateLimit>,
+    /// What becomes of messages for the user's connections that are slow; none is as the account says.
+    pub slow_consumer: Option<SlowConsumer>,
     /// Where the user was written.
     pub place: Place,
 }
@@ -126,6 +129,7 @@ pub(crate) struct UserDraft {
     proxy_required: bool,
     unix_users: Vec<u32>,
     rate_limit: Option<RateLimit>,
+    slow_consumer: Option<SlowConsumer>,
 }
 
 /// The options of a user.
@@ -183,6 +187,12 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
         .store(|user, entry, problems| {
             user.rate_limit = rate_limit::rate_limit(entry, problems);
         }),
+    of_user("slow_consumer", slow_consumer::KIND, "")
+        .document(slow_consumer::DOCUMENT)
+        .example("drop_old")
+        .store(|user, entry, problems| {
+            user.slow_consumer = slow_consumer::slow_consumer(entry, problems);
+        }),
 ];
 
 const fn of_user(key: &'static str, kind: Kind, default: &'static str) -> Row<UserDraft> {
@@ -236,6 +246,7 @@ fn user(draft: UserDraft, node: &Node) -> Result<User, Diagnostic> {
         proxy_required: draft.proxy_required,
         unix_users: draft.unix_users,
         rate_limit: draft.rate_limit,
+        slow_consumer: draft.slow_consumer,
         place: node.place.clone(),
     })
 }

@@ -231,7 +231,7 @@ impl InternalConnection {
         account.received.add(1, bytes);
         self.peer.count_received(1, bytes, now);
         for slow in overflows {
-            self.context.report_overflow(&slow);
+            self.context.broker.report_overflow(&slow);
         }
         published
     }

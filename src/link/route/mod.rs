@@ -354,13 +354,7 @@ impl Link for Route {
     }
 
     fn overflowed(&self, slow: &Arc<Peer>) {
-        self.broker.stats.slow_consumers.add(1);
-        tracing::info!(
-            cid = slow.id(),
-            "{} - Slow Consumer Detected: MaxPending of {} Exceeded",
-            slow.label(),
-            slow.max_pending()
-        );
+        self.broker.report_overflow(slow);
     }
 
     fn read_failed(&mut self, error: &io::Error) -> CloseReason {

@@ -10,6 +10,9 @@ fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os(), &environment) {
         Ok(Command::Serve(loaded)) => daemon::run(*loaded),
         Ok(Command::Print(text)) => write(std::io::stdout(), &text),
+        Ok(Command::Checked { text, exit_code }) => {
+            write(std::io::stdout(), &text).map(|_| exit_code)
+        }
         Ok(Command::Report(text)) => write(std::io::stderr(), &text),
         Ok(Command::HealthCheck(url)) => http::probe::probe(&url)
             .and_then(|answer| write(std::io::stdout(), &format!("{answer}\n"))),

@@ -71,6 +71,7 @@ impl Server {
             authenticator,
             tls: TlsTerms::default(),
             rates: Arc::default(),
+            timeouts: midge::conn::Timeouts::default(),
         };
         let context = ClientContext::new(broker, settings, info);
         Self {

@@ -22,6 +22,7 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     MaximumConnectionsExceeded,
     MaximumAccountConnectionsExceeded,
+    MaximumSubscriptionsExceeded,
     MaximumPayloadExceeded,
     MaximumControlLineExceeded,
     ServerShutdown,
@@ -29,6 +30,7 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     Kicked,
     DuplicateRoute,
+    RouteRemoved,
     DuplicateServerName,
     ClusterNameConflict,
     WrongPort,
@@ -57,12 +59,14 @@ impl CloseReason {
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
             Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
+            Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
             Self::AuthenticationExpired => "Authentication Expired",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::Kicked => "Kicked",
+            Self::RouteRemoved => "Route Removed",
             Self::DuplicateRoute => "Duplicate Route",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::ClusterNameConflict => "Cluster Name Conflict",
@@ -94,6 +98,7 @@ impl CloseReason {
             | Self::BadClientProtocolVersion
             | Self::MaximumConnectionsExceeded
             | Self::MaximumAccountConnectionsExceeded
+            | Self::MaximumSubscriptionsExceeded
             | Self::MaximumPayloadExceeded
             | Self::MaximumControlLineExceeded
             | Self::ServerShutdown
@@ -101,6 +106,7 @@ impl CloseReason {
             | Self::NoRespondersRequiresHeaders
             | Self::Kicked
             | Self::DuplicateRoute
+            | Self::RouteRemoved
             | Self::DuplicateServerName
             | Self::ClusterNameConflict
             | Self::WrongPort

@@ -2,6 +2,7 @@
 
 mod facts;
 pub mod portrait;
+mod renewal;
 mod responses;
 pub mod slow;
 

@@ -1,5 +1,6 @@
 //! The accounts and connections of one server.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -56,6 +57,14 @@ pub struct AccountSettings {
     pub trace: Option<TraceRules>,
     /// What it offers to other accounts and takes from them.
     pub sharing: SharingRules,
+}
+
+/// Settings of accounts that make sense and can be [put in force](Broker::put_in_force).
+#[derive(Debug)]
+pub struct PreparedAccounts {
+    names: HashSet<String>,
+    rules: Vec<(Arc<Account>, AccountRules)>,
+    imports: Vec<(Arc<Account>, Imports)>,
 }
 
 /// How many connections there are, a new one included.
@@ -195,7 +204,20 @@ impl Broker {
         settings: &[AccountSettings],
         server: &Arc<OwnServer>,
     ) -> Result<(), String> {
-        let mut prepared = Vec::new();
+        self.put_in_force(self.prepare(settings, server)?);
+        Ok(())
+    }
+
+    /// Makes settings of accounts ready without putting them in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense.
+    pub fn prepare(
+        &self,
+        settings: &[AccountSettings],
+        server: &Arc<OwnServer>,
+    ) -> Result<PreparedAccounts, String> {
+        let mut rules = Vec::new();
         let mut sharers = Sharers::new(server);
         for settings in settings {
             let name = &settings.name;
@@ -204,28 +226,35 @@ impl Broker {
             let (limits, trace) = (settings.limits, settings.trace.clone());
             let account = self.account(name);
             sharers.add(name, Arc::clone(&account), &settings.sharing);
-            let rules = AccountRules {
+            let own = AccountRules {
                 limits,
                 mappings,
                 trace,
             };
-            prepared.push((account, rules));
+            rules.push((account, own));
         }
-        let imports = sharers.imports()?;
+        Ok(PreparedAccounts {
+            names: settings.iter().map(|one| one.name.clone()).collect(),
+            rules,
+            imports: sharers.imports()?,
+        })
+    }
+
+    /// Puts settings of accounts in force.
+    pub fn put_in_force(&self, prepared: PreparedAccounts) {
         for account in self.accounts() {
             // One that is configured no more keeps nothing that it had.
-            if !settings.iter().any(|one| one.name == account.name()) {
+            if !prepared.names.contains(account.name()) {
                 account.replace_rules(AccountRules::default());
                 account.replace_imports(Imports::default());
             }
         }
-        for (account, rules) in prepared {
+        for (account, rules) in prepared.rules {
             account.replace_rules(rules);
         }
-        for (account, imports) in imports {
+        for (account, imports) in prepared.imports {
             account.replace_imports(imports);
         }
-        Ok(())
     }
 
     /// The account of that name, if there is one.

@@ -21,7 +21,7 @@ impl Cluster {
     /// The same, and what they may carry as far as this server decides it.
     #[must_use]
     pub fn report(&self) -> RoutesReport {
-        let options = &self.inner.options;
+        let options = self.inner.options();
         RoutesReport {
             port: self.address().port(),
             import: options.import.clone(),

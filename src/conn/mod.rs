@@ -64,6 +64,18 @@ pub struct Timeouts {
     pub introduction: Option<Duration>,
 }
 
+impl Default for Timeouts {
+    /// Those of a server that was told nothing, where nobody needs to log in (nats-server).
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(120),
+            ping_max: 2,
+            write_deadline: Duration::from_secs(10),
+            introduction: None,
+        }
+    }
+}
+
 /// What connections of a server have in common.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -207,7 +219,7 @@ impl<L: Link> Connection<L> {
                 timer.as_mut().reset(deadline);
             }
             match self.wait(timer.as_mut()).await {
-                Woken::Control => {}
+                Woken::Control => self.reconsider(),
                 Woken::Timer => self.on_timer(),
                 Woken::Writable => self.resume(),
                 Woken::Unstalled => self.stalled = None,
@@ -372,6 +384,16 @@ impl<L: Link> Connection<L> {
         self.introduce_until = None;
         self.link.not_introduced();
         self.peer.close(CloseReason::AuthenticationTimeout);
+    }
+
+    /// Takes over settings that have changed, if that is what woke the task.
+    fn reconsider(&mut self) {
+        let now = Instant::now();
+        if let Some(timeouts) = self.link.reconsider(now.into_std()) {
+            self.write_deadline = timeouts.write_deadline;
+            self.keepalive
+                .change(now, timeouts.ping_interval, timeouts.ping_max);
+        }
     }
 
     fn note_blocked(&mut self, blocked: bool) {

@@ -38,12 +38,9 @@ impl ServerOptions {
             authenticator,
             rates,
             slow,
+            timeouts,
             ..
-        } = client_settings(options, tls.as_deref())?;
-        let cluster = options.cluster.as_ref();
-        let secured = cluster
-            .and_then(|cluster| cluster.tls.as_ref())
-            .map(tls_options);
+        } = client_settings(options, tls.as_deref(), None)?;
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -55,7 +52,7 @@ impl ServerOptions {
                 .as_deref()
                 .map(|text| advertised(text, options)),
             limits,
-            timeouts: timeouts(options, &authenticator),
+            timeouts,
             lame_duck_duration: options.lame_duck_duration,
             lame_duck_grace_period: options.lame_duck_grace_period,
             system_account: options
@@ -65,7 +62,7 @@ impl ServerOptions {
             accounts: account_settings(options),
             cluster_name: cluster_name(options).to_owned(),
             authenticator,
-            cluster: ClusterOptions::from_config(options, secured)?,
+            cluster: cluster_options(options)?,
             configuration: Arc::new(options.clone()),
             tls,
             rates,
@@ -73,6 +70,13 @@ impl ServerOptions {
             slow,
         })
     }
+}
+
+/// How the server takes part in a cluster, if it does. Reads the files of its TLS.
+pub(super) fn cluster_options(options: &Options) -> Result<Option<ClusterOptions>, Vec<String>> {
+    let cluster = options.cluster.as_ref();
+    let tls = cluster.and_then(|cluster| cluster.tls.as_ref());
+    ClusterOptions::from_config(options, tls.map(tls_options))
 }
 
 /// TLS of the client listener, if there is to be one. Reads its files.
@@ -126,7 +130,7 @@ fn tls_options(tls: &Tls) -> TlsOptions {
 }
 
 /// Monitoring is served over HTTP or over HTTPS, as on nats-server.
-fn check_monitoring(options: &Options) -> Result<(), String> {
+pub(super) fn check_monitoring(options: &Options) -> Result<(), String> {
     match (options.monitoring.http_port, options.monitoring.https_port) {
         (Some(http), Some(https)) => Err(format!(
             "can't specify both HTTP ({http}) and HTTPs ({https}) ports"
@@ -138,17 +142,20 @@ fn check_monitoring(options: &Options) -> Result<(), String> {
     }
 }
 
-/// What clients may do and who may come in.
+/// What clients may do and who may come in. Logins under the rules of `previous` can be renewed under those made here.
 ///
 /// # Errors
 /// As [`ServerOptions::from_config`].
 pub fn client_settings(
     options: &Options,
     tls: Option<&ClientTls>,
+    previous: Option<&Authenticator>,
 ) -> Result<ClientSettings, Vec<String>> {
+    let authenticator = authenticator(options, previous)?;
     Ok(ClientSettings {
         limits: limits(options),
-        authenticator: authenticator(options)?,
+        timeouts: timeouts(options, &authenticator),
+        authenticator,
         tls: tls.map(ClientTls::terms).unwrap_or_default(),
         rates: Arc::new(rates(options)),
         slow: Arc::new(slow_policies(options)),
@@ -156,8 +163,7 @@ pub fn client_settings(
 }
 
 /// Time limits of clients.
-#[must_use]
-pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
+fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
     let introduction = options.authentication_timeout();
     Timeouts {
         ping_interval: options.ping_interval,
@@ -245,7 +251,7 @@ fn memory_budget(options: &Options) -> Option<usize> {
 }
 
 /// `host:port`, or a host alone with the port that is listened on.
-fn advertised(text: &str, options: &Options) -> (String, u16) {
+pub(super) fn advertised(text: &str, options: &Options) -> (String, u16) {
     let split = text
         .rsplit_once(':')
         .filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
@@ -255,12 +261,20 @@ fn advertised(text: &str, options: &Options) -> (String, u16) {
     }
 }
 
-fn authenticator(options: &Options) -> Result<Arc<Authenticator>, Vec<String>> {
-    let mut random = [0; 32];
-    let filled = SystemRandom::new().fill(&mut random);
-    filled.map_err(|_| vec!["no randomness for the keys of password digests".to_owned()])?;
-    Authenticator::new(&auth_rules(options), &random)
-        .map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
+fn authenticator(
+    options: &Options,
+    previous: Option<&Authenticator>,
+) -> Result<Arc<Authenticator>, Vec<String>> {
+    let rules = auth_rules(options);
+    let made = if let Some(previous) = previous {
+        previous.with_rules(&rules)
+    } else {
+        let mut random = [0; 32];
+        let filled = SystemRandom::new().fill(&mut random);
+        filled.map_err(|_| vec!["no randomness for the keys of password digests".to_owned()])?;
+        Authenticator::new(&rules, &random)
+    };
+    made.map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
 }
 
 fn auth_rules(options: &Options) -> AuthRules {

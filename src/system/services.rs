@@ -370,12 +370,12 @@ impl System {
         }
     }
 
-    fn identity(&self) -> Identity<'_> {
+    fn identity(&self) -> Identity {
         let info = self.monitor.context.info();
         Identity {
-            name: &info.server_name,
-            host: &info.host,
-            id: &info.server_id,
+            name: info.server_name.clone(),
+            host: info.host.clone(),
+            id: info.server_id.clone(),
         }
     }
 
@@ -461,10 +461,10 @@ impl System {
 }
 
 #[derive(Debug, Serialize)]
-struct Identity<'a> {
-    name: &'a str,
-    host: &'a str,
-    id: &'a str,
+struct Identity {
+    name: String,
+    host: String,
+    id: String,
 }
 
 /// What a request says; everything is at its default where it says nothing.

@@ -132,6 +132,7 @@ impl Bench {
             authenticator,
             tls: TlsTerms::default(),
             rates: Arc::default(),
+            timeouts: midge::conn::Timeouts::default(),
         };
         let context = ClientContext::new(Arc::default(), settings, info);
         Self {

@@ -516,7 +516,7 @@ fn another_system_account_needs_a_restart() {
     let reloaded = format!("{accounts}\nsystem_account: B\nno_auth_user: a");
     server.configure(&reloaded);
     server.signal(rustix::process::Signal::HUP);
-    let refused = "config reload not supported for system_account";
+    let refused = "config reload not supported for SystemAccount";
     eventually("the refusal", || {
         server.log().iter().any(|line| line.contains(refused))
     });

@@ -590,7 +590,7 @@ fn users_stay_if_their_password_does() {
     assert_eq!(renewed(&before, alice, &changed), wrong);
     assert_eq!(renewed(&before, password("hashed", "abc"), &changed), wrong);
     let gone = with_users(vec![user("bob", "x")]);
-    assert_eq!(renewed(&before, alice, &gone), Err("unknown user".into()));
+    assert_eq!(renewed(&before, alice, &gone), Err("moved".into()));
     let moved = UserRules {
         account: Some("A".into()),
         ..user("alice", "x")
@@ -604,8 +604,8 @@ fn users_stay_if_their_password_does() {
     assert!(renewed(&before, alice, &with_users(vec![limited])).is_err());
     assert_eq!(
         renewed(&before, alice, &AuthRules::default()),
-        Ok(None),
-        "no login is asked for"
+        Err("moved".into()),
+        "its user is gone, although no login is asked for"
     );
 }
 

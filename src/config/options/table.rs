@@ -36,11 +36,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["net"])
         .flags(&["a", "net", "addr"], "<host>")
         .section(Section::Server)
+        .live()
         .store(|o, e, p| set(&mut o.host, text(e, p).map(host_or_any))),
     option("port", Kind::Integer, "4222")
         .document("Port to listen on for clients; -1 lets the system choose.")
         .flags(&["p", "port"], "<port>")
         .section(Section::Server)
+        .live()
         .store(|o, e, p| {
             set(&mut o.port, port(e, DEFAULT_PORT, p));
             o.listens_on_tcp = true;
@@ -49,11 +51,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Host and port in one, in place of both; or unix:/path, in place of any port.")
         .example("0.0.0.0:4222")
         .section(Section::Server)
+        .live()
         .store(store_listen),
     option("unix_socket", Kind::Mixed, "")
         .document("Unix socket to listen on besides: its path, or a block.")
         .children(super::unix_socket::about)
         .section(Section::Server)
+        .live()
         .store(|o, e, p| {
             if let Some(socket) = super::unix_socket::unix_socket(e, p) {
                 o.unix_socket = Some(socket);
@@ -85,6 +89,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("feature_flags", Kind::Names, "{}")
         .document("Features to opt in to (true) or out of (false).")
         .section(Section::Server)
+        .live()
         .store(|o, e, p| set(&mut o.feature_flags, names(e, p, boolean))),
     option("pid_file", Kind::Path, "")
         .document("File to write the process id to.")
@@ -185,11 +190,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["logfile_size_limit"])
         .flags(&["log_size_limit"], "<bytes>")
         .section(Section::Logging)
+        .live()
         .store(|o, e, p| set(&mut o.log.size_limit, unlimited_unless_positive(e, p))),
     option("log_max_num", Kind::Integer, "0")
         .document("Renamed log files to keep; 0 keeps all.")
         .aliases(&["logfile_max_num"])
         .section(Section::Logging)
+        .live()
         .store(|o, e, p| set(&mut o.log.max_files, unlimited_unless_positive(e, p))),
     option("syslog", Kind::Boolean, "false")
         .document("Log to the system's syslog.")
@@ -230,6 +237,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Subscriptions of one connection; 0 is without a limit.")
         .aliases(&["max_subs"])
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.max_subscriptions, optional_limit(e, I32, p))),
     option("max_subscription_tokens", Kind::Integer, "")
         .document(
@@ -239,6 +247,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["max_sub_tokens"])
         .example("16")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| {
             if let Some(limit) = integer(e, 1, i64::from(u8::MAX), p) {
                 o.max_subscription_tokens = u8::try_from(limit).ok();
@@ -265,6 +274,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("max_pending", Kind::Size, "67108864")
         .document("Bytes that may wait for one connection before it is closed as a slow consumer.")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.max_pending, positive(e, i64::MAX, 67_108_864, p))),
     option("memory_budget", Kind::Size, "")
         .document(
@@ -284,6 +294,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("max_closed_clients", Kind::Integer, "10000")
         .document("Closed connections remembered for monitoring.")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.max_closed_clients, positive(e, U32, 10_000, p))),
     option("ping_interval", Kind::Duration, "\"2m\"")
         .document("Time between pings to an idle client.")
@@ -319,6 +330,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         "What follows when a write takes longer: close, or retry; by default clients are closed.",
     )
     .section(Section::Limits)
+    .live()
     .store(|o, e, p| {
         let words = [
             ("default", WriteTimeout::Default),
@@ -335,10 +347,12 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("no_header_support", Kind::Boolean, "false")
         .document("Refuse messages with headers.")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.no_header_support, boolean(e, p))),
     option("lame_duck_duration", Kind::Duration, "\"2m\"")
         .document("Time over which clients are closed in lame duck mode, at least 30s.")
         .section(Section::Limits)
+        .live()
         .store(store_lame_duck_duration),
     option("lame_duck_grace_period", Kind::Duration, "\"10s\"")
         .document(
@@ -346,6 +360,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
              lame_duck_duration.",
         )
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| {
             let default = Options::default().lame_duck_grace_period;
             let read = strict_duration(e, p);
@@ -370,6 +385,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("User that clients without credentials become.")
         .example("guest")
         .section(Section::Authorization)
+        .live()
         .store(|o, e, p| set(&mut o.no_auth_user, optional_text(e, p))),
     option("accounts", Kind::Mixed, "")
         .document("Accounts, each a subject space with its own users, exports and imports.")
@@ -414,6 +430,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Address to serve monitoring on over HTTP.")
         .example("127.0.0.1:8222")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.http_port = monitoring_port(address.port);
@@ -427,11 +444,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["monitor_port"])
         .flags(&["m", "http_port"], "<port>")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.http_port, feature_port(e, p))),
     option("https", Kind::Address, "")
         .document("Address to serve monitoring on over HTTPS, with the certificates of tls.")
         .example("127.0.0.1:8223")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.https_port = monitoring_port(address.port);
@@ -445,26 +464,31 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         )
         .flags(&["ms", "https_port"], "<port>")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.https_port, feature_port(e, p))),
     option("http_base_path", Kind::Text, "")
         .document("Path before those of all monitoring pages.")
         .example("/nats")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.base_path, optional_text(e, p))),
     option("http_user", Kind::Text, "")
         .document("User who may see monitoring; without http_user and http_token everybody may.")
         .example("operator")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.user, optional_text(e, p))),
     option("http_password", Kind::Secret, "")
         .document("Password of http_user.")
         .example("change-me")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.password, optional_secret(e, p))),
     option("http_token", Kind::Secret, "")
         .document("Token that may be presented in place of http_user and http_password.")
         .example("change-me")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.token, optional_secret(e, p))),
     // Cluster
     option("cluster", Kind::Block, "")
@@ -497,6 +521,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .example("/var/lib/midge")
         .section(Section::JetStream)
         .without_effect("tools pass it on every start; this version stores no messages")
+        .live()
         .store(|o, e, p| set(&mut o.store_dir, optional_path(e, p))),
     absent(
         "default_js_domain",
@@ -510,6 +535,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Do without nats-server's cache of matching subscriptions.")
         .aliases(&["no_sublist_cache"])
         .without_effect("Midge has no such cache; matching is fast without it")
+        .live()
         .store(|o, e, p| set(&mut o.disable_sublist_cache, boolean(e, p))),
     absent("gateway", "Links between clusters.")
         .example("{ name: A, port: 7222 }")
@@ -681,6 +707,8 @@ pub struct Listed {
     /// Whether it stands in the elements of a list, or under a name that the user chooses, so that
     /// no environment variable can mean it.
     pub in_list: bool,
+    /// Whether a reload changes it, or the block around it.
+    live: bool,
 }
 
 impl Listed {
@@ -706,7 +734,7 @@ impl Listed {
 
     /// Whether a change takes effect on reload.
     pub fn live(&self) -> bool {
-        self.about.reload == Reload::Live
+        self.live
     }
 
     /// Why the option changes nothing, if so.
@@ -722,7 +750,7 @@ impl Listed {
 pub fn list() -> Vec<Listed> {
     let mut listed = Vec::new();
     for about in abouts(OPTIONS) {
-        append(&mut listed, &[], about, None, false);
+        append(&mut listed, &[], about, None, (false, false));
     }
     listed
 }
@@ -732,7 +760,7 @@ fn append(
     path: &[&'static str],
     about: &'static About,
     missing: Option<&'static str>,
-    in_list: bool,
+    (in_list, block_is_live): (bool, bool),
 ) {
     let path = [path, &[about.key]].concat();
     let own = match about.support {
@@ -744,13 +772,15 @@ fn append(
     // Elements of lists have no names, and the names of accounts and mappings are the user's.
     let unnamed = matches!(about.kind, Kind::Blocks | Kind::Names) || about.key == "accounts";
     let children_in_list = in_list || unnamed;
+    let live = block_is_live || about.reload == Reload::Live;
     listed.push(Listed {
         path: path.clone(),
         about,
         missing,
         in_list,
+        live,
     });
     for child in children {
-        append(listed, &path, child, missing, children_in_list);
+        append(listed, &path, child, missing, (children_in_list, live));
     }
 }

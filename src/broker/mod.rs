@@ -10,6 +10,7 @@ pub mod closed;
 pub mod deliver;
 pub mod events;
 pub mod forward;
+pub mod hot;
 pub mod imports;
 pub mod latency;
 pub mod mappings;

@@ -51,6 +51,8 @@ pub struct AccountSettings {
     pub mappings: Vec<MappingRules>,
     /// Where messages that belong to a trace of other systems are reported, if they are.
     pub trace: Option<TraceRules>,
+    /// How many of the subjects that clients publish to most are to be told; 0 not to find out.
+    pub top_subjects: usize,
     /// What it offers to other accounts and takes from them.
     pub sharing: SharingRules,
 }
@@ -205,7 +207,7 @@ impl Broker {
                 mappings,
                 trace,
             };
-            prepared.push((account, rules));
+            prepared.push((account, rules, settings.top_subjects));
         }
         let imports = sharers.imports()?;
         for account in self.accounts() {
@@ -213,10 +215,12 @@ impl Broker {
             if !settings.iter().any(|one| one.name == account.name()) {
                 account.replace_rules(AccountRules::default());
                 account.replace_imports(Imports::default());
+                account.count_subjects(0);
             }
         }
-        for (account, rules) in prepared {
+        for (account, rules, top_subjects) in prepared {
             account.replace_rules(rules);
+            account.count_subjects(top_subjects);
         }
         for (account, imports) in imports {
             account.replace_imports(imports);

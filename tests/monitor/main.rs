@@ -19,6 +19,8 @@ mod compared;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod hot;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod pages;

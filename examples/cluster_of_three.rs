@@ -25,11 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (second_runtime, second) = start("b", &route)?;
     let (third_runtime, third) = start("c", &route)?;
     for server in [&seed, &second, &third] {
-        wait_for(|| {
-            server
-                .cluster()
-                .is_some_and(|cluster| cluster.remote_count() == 2)
-        })?;
+        let found = async { tokio::time::timeout(PATIENCE, server.ready(2)).await };
+        if runtime.block_on(found) != Ok(true) {
+            return Err("the servers do not find each other".into());
+        }
         println!(
             "{} at {} has found the others",
             server.name(),
@@ -84,7 +83,7 @@ fn wait_for(is_true: impl Fn() -> bool) -> Result<(), Box<dyn Error>> {
     let mut waited = Duration::ZERO;
     while !is_true() {
         if waited > PATIENCE {
-            return Err("the servers do not find each other".into());
+            return Err("the subscription is not heard of".into());
         }
         std::thread::sleep(step);
         waited += step;

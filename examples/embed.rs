@@ -1,4 +1,4 @@
-//! A server inside your program: start it on a free port, use it, end it.
+//! A server inside your program: start it on a free port, use it by function calls and by clients, end it.
 //!
 //! ```sh
 //! cargo run --example embed
@@ -8,35 +8,67 @@
 mod shared;
 
 use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use midge::config::Options;
-use midge::server::{Server, ServerOptions};
+use midge::server::Server;
 use shared::Client;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let options = Options {
-        host: "127.0.0.1".to_owned(),
-        port: 0, // any that is free
-        ..Options::default()
-    };
-    let options = ServerOptions::from_config(&options).map_err(|mistakes| mistakes.join("\n"))?;
+/// What could stand in a `nats.conf` as well.
+const CONFIGURATION: &str = r#"
+    listen: "127.0.0.1:-1"   # any port that is free
+    max_payload: 2MB
+"#;
 
-    // The server runs on whichever Tokio runtime starts it.
-    let runtime = tokio::runtime::Runtime::new()?;
-    let server = runtime.block_on(Server::start(options))?;
-    println!("serving on nats://{}", server.client_address());
+/// How long a request waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-    let mut subscriber = Client::connect(server.client_address())?;
-    subscriber.subscribe("greet.*", "")?;
-    let mut publisher = Client::connect(server.client_address())?;
-    publisher.publish("greet.world", "hello")?;
+/// The server runs on whichever Tokio runtime starts it.
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let server = Server::builder()
+        .configuration(CONFIGURATION)?
+        .start()
+        .await?;
+    let address = server.client_address();
+    println!("serving on nats://{address}");
 
-    let message = subscriber.next()?;
-    println!("{}: {}", message.subject, message.payload);
-    println!("{} connections", server.clients().broker.connection_count());
+    // The program itself needs no socket: this client calls the server's functions.
+    let local = server.local_client("$G");
+    let mut greetings = local.subscribe("greet.*", None)?;
+    local.publish("greet.world", "hello").await?;
+    if let Some(message) = greetings.next().await {
+        println!(
+            "{}: {}",
+            message.subject,
+            String::from_utf8(message.payload)?
+        );
+    }
 
-    // Connected clients get what is pending for them, then the server is gone.
-    runtime.block_on(server.shutdown());
-    println!("ended");
+    // Everybody else connects as to any server.
+    let serving = tokio::task::spawn_blocking(move || answer_one(address));
+    while server.clients().broker.global_account().interest().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = local.request("shout", "quietly", PATIENCE).await?;
+    println!("shout: {}", String::from_utf8(answer.payload)?);
+    serving.await??;
+
+    // Clients get what is pending for them, then the server is gone.
+    server.shutdown().await;
+    println!(
+        "ended: {:?} more messages",
+        greetings.next().await.iter().len()
+    );
     Ok(())
+}
+
+/// A client elsewhere, which here is a thread.
+fn answer_one(address: SocketAddr) -> std::io::Result<()> {
+    let mut client = Client::connect(address)?;
+    client.subscribe("shout", "")?;
+    let request = client.next()?;
+    let inbox = request.reply.unwrap_or_default();
+    client.publish(&inbox, &request.payload.to_uppercase())?;
+    client.flush()
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::config::changes::{Change, Effect};
 use crate::config::{self, Loaded, Options};
-use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions};
+use crate::logging::{self, Destination, LogFormat, LogHandle, LogOptions, PreparedLog};
 use crate::monitor::monitoring_host;
-use crate::process::{Ports, PortsFile, listener_urls, raise_file_limit, write_pid_file};
-use crate::server::account_settings::account_settings;
-use crate::server::settings::{client_settings, client_tls, timeouts};
+use crate::process::{
+    Ports, PortsFile, Progress, ServiceManager, listener_urls, raise_file_limit, write_pid_file,
+};
 use crate::server::{ClientTls, Server, ServerOptions};
 use crate::signals::{ServerSignal, SignalStream};
 use crate::system::ReloadRequest;
@@ -51,7 +52,9 @@ async fn serve(loaded: Loaded, log: LogHandle, log_options: LogOptions) -> u8 {
             return 1;
         }
     };
-    let ports_file = match announce(&options, &server) {
+    announce_listeners(&options, &server);
+    tracing::info!("Server is ready");
+    let ports_file = match write_ports(&options, &server) {
         Ok(ports_file) => ports_file,
         Err(reason) => {
             tracing::error!(fatal = true, "{reason}");
@@ -60,12 +63,15 @@ async fn serve(loaded: Loaded, log: LogHandle, log_options: LogOptions) -> u8 {
     };
     let mut process = Process {
         server,
+        manager: ServiceManager::from_environment(),
         options,
         log,
         log_options,
+        ports_file,
     };
+    process.manager.tell(Progress::Ready);
     process.obey(signals).await;
-    if let Some(Err(reason)) = ports_file.map(PortsFile::remove) {
+    if let Some(Err(reason)) = process.ports_file.map(PortsFile::remove) {
         tracing::error!("{reason}");
     }
     0
@@ -94,39 +100,47 @@ async fn start(
     if let (Some(file), Some(digest)) = (&options.config_file, &options.config_digest) {
         tracing::info!("Using configuration file: {} ({digest})", file.display());
     }
+    if let Some(bytes) = server.clients().broker.budget.limit() {
+        tracing::info!("Memory budget for what waits to be sent: {bytes} bytes");
+    }
     for warning in warnings {
         tracing::warn!("{}", warning.diagnostic);
     }
     Ok((server, signals))
 }
 
-/// Tells whoever waits for it that the server is there.
-fn announce(options: &Options, server: &Server) -> Result<Option<PortsFile>, String> {
+/// Tells the log where the server can be reached.
+fn announce_listeners(options: &Options, server: &Server) {
     if let Some(address) = server.monitoring_address() {
         let (host, scheme) = (bracketed(&monitoring_host(options)), scheme(options));
         tracing::info!("Starting {scheme} monitor on {host}:{}", address.port());
     }
-    let address = server.client_address();
-    let host = bracketed(&options.host);
-    let mut urls = Vec::new();
     if options.listens_on_tcp {
-        let port = address.port();
+        let (host, port) = (bracketed(&options.host), server.client_address().port());
         tracing::info!("Listening for client connections on {host}:{port}");
-        let scheme = if options.tls.is_some() { "tls" } else { "nats" };
-        urls = listener_urls(scheme, address);
     }
     if let Some(socket) = &options.unix_socket {
         let path = socket.path.display();
         tracing::info!("Listening for client connections on unix:{path}");
-        urls.push(format!("unix://{path}"));
     }
     if options.tls.is_some() && !options.allow_non_tls {
         tracing::info!("TLS required for client connections");
     }
-    tracing::info!("Server is ready");
+}
+
+/// Tells whoever waits for the ports file where the server can be reached.
+fn write_ports(options: &Options, server: &Server) -> Result<Option<PortsFile>, String> {
     let Some(directory) = &options.ports_file_dir else {
         return Ok(None);
     };
+    let mut urls = Vec::new();
+    if options.listens_on_tcp {
+        let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+        urls = listener_urls(scheme, server.client_address());
+    }
+    if let Some(socket) = &options.unix_socket {
+        urls.push(format!("unix://{}", socket.path.display()));
+    }
     let monitoring = |address| listener_urls(scheme(options), address);
     let ports = Ports {
         nats: urls,
@@ -180,9 +194,12 @@ async fn next_request(
 #[derive(Debug)]
 struct Process {
     server: Server,
+    /// Whoever started the process and wants to know how it fares.
+    manager: ServiceManager,
     options: Options,
     log: LogHandle,
     log_options: LogOptions,
+    ports_file: Option<PortsFile>,
 }
 
 impl Process {
@@ -195,40 +212,56 @@ impl Process {
                 signal = signals.next() => signal,
                 Some(outcome) = next_request(&mut reloads) => {
                     // Whoever asked may have gone by now.
-                    let _ = outcome.send(self.reload());
+                    let _ = outcome.send(self.reload().await);
                     continue;
                 }
             };
             tracing::info!("Trapped {:?} signal", signal.to_string());
             match signal {
-                ServerSignal::Stop => return self.server.shutdown().await,
+                ServerSignal::Stop => return self.stop().await,
                 // A lame duck goes on with what it has begun.
                 ServerSignal::Terminate if self.server.is_lame_duck() => {}
-                ServerSignal::Terminate => return self.server.shutdown().await,
+                ServerSignal::Terminate if self.options.lame_duck_on_term => self.leave(),
+                ServerSignal::Terminate => return self.stop().await,
                 ServerSignal::Reopen => self.log.reopen(&self.log_options),
-                ServerSignal::LameDuck => {
-                    let server = self.server.clone();
-                    tokio::spawn(async move { server.lame_duck().await });
-                }
+                ServerSignal::LameDuck => self.leave(),
                 ServerSignal::Reload => {
                     // The log says what came of it.
-                    let _ = self.reload();
+                    let _ = self.reload().await;
                 }
             }
         }
     }
 
+    async fn stop(&self) {
+        self.manager.tell(Progress::Stopping);
+        self.server.shutdown().await;
+    }
+
+    /// Enters lame duck mode, which ends with the end of the server.
+    fn leave(&self) {
+        self.manager.tell(Progress::Stopping);
+        let server = self.server.clone();
+        tokio::spawn(async move { server.lame_duck().await });
+    }
+
     /// Reads the configuration again. A bad one changes nothing.
-    fn reload(&mut self) -> Result<(), String> {
-        let outcome = self.apply_again();
+    async fn reload(&mut self) -> Result<(), String> {
+        self.manager.tell(Progress::Reloading);
+        let outcome = self.apply_again().await;
+        self.manager.tell(Progress::Ready);
         match &outcome {
-            Ok(()) => tracing::info!("Reloaded server configuration"),
+            Ok(()) => {
+                let digest = self.options.config_digest.as_deref().unwrap_or_default();
+                tracing::info!("Reloaded server configuration ({digest})");
+            }
             Err(reason) => tracing::error!("Failed to reload server configuration: {reason}"),
         }
         outcome
     }
 
-    fn apply_again(&mut self) -> Result<(), String> {
+    /// Makes everything ready first; what comes then cannot fail.
+    async fn apply_again(&mut self) -> Result<(), String> {
         if self.options.config_file.is_none() {
             return Err(
                 "can only reload config when a file is provided using -c or --config".to_owned(),
@@ -243,74 +276,53 @@ impl Process {
                 .join("; ")
         })?;
         let options = loaded.options;
-        self.refuse_fixed(&options)?;
-        let tls = client_tls(&options)?;
-        let settings =
-            client_settings(&options, tls.as_deref()).map_err(|reasons| reasons.join("; "))?;
+        let prepared = self.server.prepare_reload(&options).await?;
         let log_options = log_options(&options);
-        if log_options != self.log_options {
-            self.log
-                .apply(&log_options)
-                .map_err(|error| error.to_string())?;
+        let log = (log_options != self.log_options).then(|| PreparedLog::open(&log_options));
+        let log = log.transpose().map_err(|error| error.to_string())?;
+        if options.pid_file != self.options.pid_file
+            && let Some(path) = &options.pid_file
+        {
+            write_pid_file(path)?;
         }
-        let timeouts = timeouts(&options, &settings.authenticator);
-        warn(tls.as_deref());
-        self.server
-            .replace_tls(tls)
-            .map_err(|error| error.to_string())?;
-        self.server
-            .configure_accounts(&account_settings(&options))?;
-        let configuration = std::sync::Arc::new(options.clone());
-        self.server
-            .replace_settings(settings, timeouts, configuration);
-        self.log_options = log_options;
-        self.options = options;
+        let changes = prepared.changes().to_vec();
+        for change in &changes {
+            tracing::info!("{}", change.notice());
+        }
+        for warning in prepared.warnings() {
+            tracing::warn!("{warning}");
+        }
         for warning in &loaded.warnings {
             tracing::warn!("{}", warning.diagnostic);
         }
+        if let Some(log) = log {
+            self.log.switch(log);
+        }
+        self.server.apply_reload(prepared).await;
+        self.log_options = log_options;
+        self.options = options;
+        self.tell_new_places(&changes);
         Ok(())
     }
 
-    /// What cannot change while the server runs.
-    fn refuse_fixed(&self, options: &Options) -> Result<(), String> {
-        let old = &self.options;
-        let cluster_changed = match (&old.cluster, &options.cluster) {
-            (Some(old), Some(new)) => !old.asks_for_the_same_as(new),
-            (None, None) => false,
-            (Some(_), None) | (None, Some(_)) => true,
-        };
-        let changed = [
-            ("server_name", old.server_name != options.server_name),
-            ("host", old.host != options.host),
-            ("port", old.port != options.port),
-            ("cluster", cluster_changed),
-            ("listen", old.listens_on_tcp != options.listens_on_tcp),
-            ("unix_socket", old.unix_socket != options.unix_socket),
-            // Its users rule the server.
-            (
-                "system_account",
-                (&old.system_account, old.no_system_account)
-                    != (&options.system_account, options.no_system_account),
-            ),
-            (
-                "http_port",
-                old.monitoring.http_port != options.monitoring.http_port,
-            ),
-            (
-                "https_port",
-                old.monitoring.https_port != options.monitoring.https_port,
-            ),
-            ("http", old.monitoring.host != options.monitoring.host),
-            (
-                "ports_file_dir",
-                old.ports_file_dir != options.ports_file_dir,
-            ),
-        ];
-        match changed.iter().find(|(_, changed)| *changed) {
-            Some((name, _)) => Err(format!(
-                "config reload not supported for {name}: restart for it"
-            )),
-            None => Ok(()),
+    /// Tells the log and the ports file of listeners that have moved.
+    fn tell_new_places(&mut self, changes: &[Change]) {
+        let moved = |change: &Change| change.effect == Effect::Moves || change.option == "tls";
+        let moved = changes.iter().any(moved);
+        if moved {
+            announce_listeners(&self.options, &self.server);
+        }
+        let elsewhere = changes
+            .iter()
+            .any(|change| change.option == "ports_file_dir");
+        if elsewhere && let Some(Err(reason)) = self.ports_file.take().map(PortsFile::remove) {
+            tracing::error!("{reason}");
+        }
+        if moved || elsewhere {
+            match write_ports(&self.options, &self.server) {
+                Ok(ports_file) => self.ports_file = ports_file,
+                Err(reason) => tracing::error!("{reason}"),
+            }
         }
     }
 }

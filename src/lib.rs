@@ -5,34 +5,41 @@
 //! several can run side by side on any Tokio runtime.
 //!
 //! ```
-//! use std::io::{BufRead, BufReader, Write};
+//! use std::time::Duration;
 //!
-//! use midge::config::Options;
-//! use midge::server::{Server, ServerOptions};
+//! use midge::server::Server;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let options = Options {
-//!     host: "127.0.0.1".to_owned(),
-//!     port: 0, // any that is free
-//!     ..Options::default()
-//! };
-//! let options = ServerOptions::from_config(&options).map_err(|mistakes| mistakes.join("\n"))?;
-//! let runtime = tokio::runtime::Runtime::new()?;
-//! let server = runtime.block_on(Server::start(options))?;
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let configuration = "listen: \"127.0.0.1:-1\""; // any port that is free
+//! let server = Server::builder().configuration(configuration)?.start().await?;
+//! println!("nats://{}", server.client_address());
 //!
-//! let mut client = std::net::TcpStream::connect(server.client_address())?;
-//! client.write_all(b"CONNECT {\"verbose\":false}\r\n")?;
-//! client.write_all(b"SUB greet.* 1\r\nPUB greet.world 5\r\nhello\r\n")?;
-//! let mut lines = BufReader::new(client).lines();
-//! let info = lines.next().transpose()?;
-//! assert!(info.is_some_and(|line| line.starts_with("INFO {")));
-//! assert_eq!(lines.next().transpose()?.as_deref(), Some("MSG greet.world 1 5"));
-//! assert_eq!(lines.next().transpose()?.as_deref(), Some("hello"));
+//! let client = server.local_client("$G");
+//! let mut questions = client.subscribe("double.*", Some("workers"))?;
+//! let service = client.clone();
+//! tokio::spawn(async move {
+//!     while let Some(question) = questions.next().await {
+//!         let answer = question.payload.repeat(2);
+//!         let _ = service.publish(&question.reply.unwrap_or_default(), answer).await;
+//!     }
+//! });
+//! let answer = client.request("double.text", "ha", Duration::from_secs(5)).await?;
+//! assert_eq!(answer.payload, b"haha");
 //!
-//! runtime.block_on(server.shutdown());
+//! server.shutdown().await;
 //! # Ok(())
+//! # })
 //! # }
 //! ```
+//!
+//! | to | there is |
+//! |---|---|
+//! | start it from options, a configuration text, or listeners that are bound already | [`server::Server::builder`] |
+//! | know when it is ready, tell it to leave or to end | [`ready`](server::Server::ready), [`lame_duck`](server::Server::lame_duck), [`shutdown`](server::Server::shutdown) |
+//! | publish, subscribe and request by function calls | [`local_client`](server::Server::local_client) |
+//! | give a client library a stream | [`connect_in_process`](server::Server::connect_in_process) |
+//! | change users, limits and certificates | [`replace_settings`](server::Server::replace_settings), [`configure_accounts`](server::Server::configure_accounts), [`replace_tls`](server::Server::replace_tls) |
 //!
 //! A configuration file, variables and `key=value` pairs are read by [`config::load`]. Log lines are
 //! [`tracing`] events; [`logging::install`] brings them where a server's log goes, and a program that

@@ -3,14 +3,19 @@
 use std::process::ExitCode;
 
 use midge::cli::{self, Command};
-use midge::{daemon, signals};
+use midge::{daemon, http, signals};
 
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let outcome = match cli::parse(std::env::args_os(), &environment) {
         Ok(Command::Serve(loaded)) => daemon::run(*loaded),
         Ok(Command::Print(text)) => write(std::io::stdout(), &text),
+        Ok(Command::Checked { text, exit_code }) => {
+            write(std::io::stdout(), &text).map(|_| exit_code)
+        }
         Ok(Command::Report(text)) => write(std::io::stderr(), &text),
+        Ok(Command::HealthCheck(url)) => http::probe::probe(&url)
+            .and_then(|answer| write(std::io::stdout(), &format!("{answer}\n"))),
         Ok(Command::Signal { command, target }) => {
             signals::send(command.word(), target.as_deref()).map(|()| 0)
         }

@@ -71,6 +71,7 @@ impl Server {
             authenticator,
             tls: TlsTerms::default(),
             rates: Arc::default(),
+            timeouts: midge::conn::Timeouts::default(),
         };
         let context = ClientContext::new(broker, settings, info);
         Self {
@@ -97,6 +98,7 @@ impl Server {
             nonce: String::new(),
             label: String::new(),
             unix_user: None,
+            in_process: false,
         };
         let received = Arc::new(AtomicU64::new(0));
         let wire = Box::new(Sink(Arc::clone(&received)));

@@ -84,6 +84,7 @@ fn put_in_force(mut options: Options) {
         ip: String::new(),
         port: 0,
         unix_user: None,
+        in_process: false,
         began,
         nonce: String::new(),
         label: String::new(),

@@ -4,13 +4,15 @@
 //! the listener maps certificates, and CONNECT elsewhere; else the single token or user of the configuration.
 //!
 //! What a refused peer learns is that it was refused. As soon as one user has a bcrypt hash, every refused name and
-//! password costs one bcrypt computation, so that time does not tell which names exist.
+//! password costs one bcrypt computation, so that time does not tell which names exist; otherwise it costs one
+//! digest of the password.
 
 mod renewal;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -312,8 +314,9 @@ impl Authenticator {
         facts: &ConnectionFacts<'_>,
         now: Instant,
     ) -> Decision {
-        let refuse = |rejection| self.refuse(credentials.user, credentials.password, rejection);
-        let Some(user) = self.users.get(credentials.user) else {
+        let Credentials { user, password, .. } = *credentials;
+        let refuse = |rejection| self.refuse_unseen(user, password, rejection);
+        let Some(user) = self.users.get(user) else {
             return refuse(Rejection::UnknownUser);
         };
         if !user.member.may_connect_by(facts.connection_type) {
@@ -325,7 +328,7 @@ impl Authenticator {
         if self.needs_unix_socket(user) {
             return refuse(Rejection::UnixSocketOnly);
         }
-        self.check_password(user, credentials.password, now)
+        self.check_password(user, password, now)
     }
 
     fn check_password(
@@ -360,7 +363,7 @@ impl Authenticator {
                 self.compare(stored, "", token, now, login, Rejection::WrongToken)
             }
             Some(Single::User(name, _)) if **name != *user => {
-                self.refuse(user, password, Rejection::UnknownUser)
+                self.refuse_unseen(user, password, Rejection::UnknownUser)
             }
             Some(Single::User(name, stored)) => {
                 let login = || self.single_login(name, stored);
@@ -397,6 +400,17 @@ impl Authenticator {
                 })
             }
         }
+    }
+
+    /// Refuses a name and password that have not been compared with anything, in the time that it would have taken.
+    fn refuse_unseen(
+        self: &Arc<Self>,
+        name: &str,
+        presented: &str,
+        rejection: Rejection,
+    ) -> Decision {
+        black_box(self.key.matches(&[0; 32], presented));
+        self.refuse(name, presented, rejection)
     }
 
     /// Refuses a name and password in the time that a bcrypt check takes, if there are any. A name that does not

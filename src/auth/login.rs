@@ -102,7 +102,7 @@ pub(super) enum Proof {
 pub enum Renewal {
     /// It stays, with the permissions of the new rules.
     Keep(Login),
-    /// It belongs to another account now: it is closed without an error, to connect again.
+    /// Its user belongs to another account now or is gone: it is closed without an error (oracle), to connect again.
     Moved,
     /// It would not be let in any more: `-ERR 'Authorization Violation'` and a close.
     Refuse(Rejection),

@@ -60,9 +60,10 @@ pub struct PermissionRules {
     pub responses: Option<ResponseRules>,
 }
 
-/// A user's permissions, ready to decide. Shared by all connections of the user.
+/// A user's permissions, ready to decide. Shared by all connections of the user. Those made from equal rules are equal.
 #[derive(Clone, Debug)]
 pub struct Permissions {
+    rules: PermissionRules,
     publish: Direction,
     subscribe: Direction,
     responses: Option<ResponseRules>,
@@ -74,6 +75,12 @@ struct Direction {
     allow: Option<FilterSet>,
     /// `None` denies nothing.
     deny: Option<FilterSet>,
+}
+
+impl PartialEq for Permissions {
+    fn eq(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
 }
 
 impl Permissions {
@@ -90,6 +97,7 @@ impl Permissions {
         }
         if errors.is_empty() {
             Ok(Self {
+                rules: rules.clone(),
                 publish,
                 subscribe,
                 responses: rules.responses,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The reason for which a connection was closed. Texts are nats-server's (`/connz?state=closed`).
+/// The reason for which a connection was closed. Texts are nats-server's (`/connz?state=closed`), where it has
+/// the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each reason's text says what it means")]
 pub enum CloseReason {
@@ -12,6 +13,7 @@ pub enum CloseReason {
     TlsHandshakeError,
     SlowConsumerPendingBytes,
     SlowConsumerWriteDeadline,
+    MemoryBudgetExceeded,
     WriteError,
     ReadError,
     ParseError,
@@ -20,6 +22,7 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     MaximumConnectionsExceeded,
     MaximumAccountConnectionsExceeded,
+    MaximumSubscriptionsExceeded,
     MaximumPayloadExceeded,
     MaximumControlLineExceeded,
     ServerShutdown,
@@ -27,6 +30,7 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     Kicked,
     DuplicateRoute,
+    RouteRemoved,
     DuplicateServerName,
     ClusterNameConflict,
     WrongPort,
@@ -46,6 +50,7 @@ impl CloseReason {
             Self::TlsHandshakeError => "TLS Handshake Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
+            Self::MemoryBudgetExceeded => "Slow Consumer (Memory Budget)",
             Self::WriteError => "Write Error",
             Self::ReadError => "Read Error",
             Self::ParseError => "Parse Error",
@@ -54,12 +59,14 @@ impl CloseReason {
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
             Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
+            Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
             Self::AuthenticationExpired => "Authentication Expired",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::Kicked => "Kicked",
+            Self::RouteRemoved => "Route Removed",
             Self::DuplicateRoute => "Duplicate Route",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::ClusterNameConflict => "Cluster Name Conflict",
@@ -77,6 +84,7 @@ impl CloseReason {
         match self {
             Self::SlowConsumerPendingBytes
             | Self::SlowConsumerWriteDeadline
+            | Self::MemoryBudgetExceeded
             | Self::WriteError
             | Self::ReadError
             | Self::TlsHandshakeError
@@ -90,6 +98,7 @@ impl CloseReason {
             | Self::BadClientProtocolVersion
             | Self::MaximumConnectionsExceeded
             | Self::MaximumAccountConnectionsExceeded
+            | Self::MaximumSubscriptionsExceeded
             | Self::MaximumPayloadExceeded
             | Self::MaximumControlLineExceeded
             | Self::ServerShutdown
@@ -97,6 +106,7 @@ impl CloseReason {
             | Self::NoRespondersRequiresHeaders
             | Self::Kicked
             | Self::DuplicateRoute
+            | Self::RouteRemoved
             | Self::DuplicateServerName
             | Self::ClusterNameConflict
             | Self::WrongPort

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::close::CloseReason;
-use super::peer::portrait::Portrait;
+use super::peer::portrait::{Introduction, Portrait};
 use super::subscription::Subscription;
 
 /// Subscriptions that are remembered of one connection; it may have had more.
@@ -13,6 +13,10 @@ pub const REMEMBERED_SUBSCRIPTIONS: usize = 64;
 
 /// Bytes of their words that are remembered of one connection: some thousand connections are.
 pub const REMEMBERED_BYTES: usize = 4096;
+
+/// Bytes that are remembered of each text by which one connection introduced itself, which may have been nobody's
+/// who may come in.
+const REMEMBERED_TEXT: usize = 256;
 
 /// Connections that are remembered unless told otherwise (nats-server's `max_closed_clients`).
 const REMEMBERED_CONNECTIONS: usize = 10_000;
@@ -93,6 +97,7 @@ impl ClosedConnections {
         if let Some(tls) = &mut connection.portrait.tls {
             tls.peer_certificate = None;
         }
+        shorten(&mut connection.portrait.introduction);
         let limit = self.limit.load(Ordering::Relaxed);
         let mut ring = self.lock();
         if ring.len() >= limit {
@@ -108,6 +113,26 @@ impl ClosedConnections {
     pub fn list(&self) -> Vec<Arc<ClosedConnection>> {
         self.lock().iter().cloned().collect()
     }
+}
+
+/// Leaves as much of long texts as is remembered.
+fn shorten(introduction: &mut Option<Arc<Introduction>>) {
+    let Some(known) = introduction else { return };
+    let texts = [&known.name, &known.language, &known.version, &known.user];
+    if texts.iter().all(|text| text.len() <= REMEMBERED_TEXT) {
+        return;
+    }
+    let short = |text: &str| {
+        let end = text.floor_char_boundary(REMEMBERED_TEXT);
+        text.get(..end).unwrap_or_default().into()
+    };
+    *known = Arc::new(Introduction {
+        name: short(&known.name),
+        language: short(&known.language),
+        version: short(&known.version),
+        user: short(&known.user),
+        account: Arc::clone(&known.account),
+    });
 }
 
 #[cfg(test)]
@@ -139,5 +164,31 @@ mod tests {
         connections.set_limit(0);
         close(&connections, 6);
         assert_eq!(ids(&connections), [0; 0]);
+    }
+
+    #[test]
+    fn of_long_texts_the_beginning_is_remembered() {
+        let connections = ClosedConnections::default();
+        for (given, kept) in [(300, 128), (128, 128), (3, 3)] {
+            let client = peer(1);
+            // Two bytes each.
+            let text = |count| -> Box<str> { "é".repeat(count).into() };
+            client.introduce(Introduction {
+                name: text(given),
+                user: text(given / 2),
+                version: "v".into(),
+                ..Introduction::default()
+            });
+            connections.add(ClosedConnection {
+                portrait: client.portrait(),
+                reason: CloseReason::AuthenticationViolation,
+                subscriptions: Box::default(),
+            });
+            let known = connections.list().pop().unwrap();
+            let known = known.portrait.introduction.clone().unwrap();
+            assert_eq!(known.name, text(kept));
+            assert_eq!(known.user, text(kept.min(given / 2)));
+            assert_eq!(&*known.version, "v");
+        }
     }
 }

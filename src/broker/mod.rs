@@ -5,6 +5,7 @@ pub mod account;
 pub(crate) mod addresses;
 pub mod announce;
 mod batch;
+pub mod budget;
 pub mod close;
 pub mod closed;
 pub mod deliver;

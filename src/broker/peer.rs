@@ -1,6 +1,8 @@
 //! The part of a connection that others reach: where they leave what it is to be sent.
 
+mod facts;
 pub mod portrait;
+mod renewal;
 mod responses;
 pub mod slow;
 
@@ -9,15 +11,17 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+pub use self::facts::Facts;
 use self::portrait::Observed;
 use self::responses::Responses;
 use self::slow::Slow;
 use super::batch::{FrameBytes, Frames};
+use super::budget::{Charge, MemoryBudget, Pressure};
 use super::close::CloseReason;
 use super::security::TlsFacts;
 use super::spread::Refused;
@@ -47,25 +51,6 @@ const COPY_RUN_BYTES: usize = 2 * 1024;
 /// Batches that one flush sends for everybody else who adds to it meanwhile, before it leaves the
 /// rest to the connection's own task.
 const MAX_BATCHES_PER_FLUSH: usize = 8;
-
-/// What is known of a connection before its peer says anything.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// The connection's number.
-    pub id: u64,
-    /// The peer's address; empty where it has none.
-    pub ip: String,
-    /// The peer's port; 0 where it has none.
-    pub port: u16,
-    /// When the connection began, by the clock on the wall and by the one that never jumps.
-    pub began: (SystemTime, Instant),
-    /// The challenge in its INFO, to be signed by clients that log in with a key; empty without one.
-    pub nonce: String,
-    /// How logs call it at first: `address:port - cid:number`.
-    pub label: String,
-    /// The number of the machine's user at the other end of a Unix socket.
-    pub unix_user: Option<u32>,
-}
 
 /// One connection as others see it.
 ///
@@ -104,6 +89,8 @@ pub struct Peer {
 #[derive(Debug, Default)]
 struct State {
     outbound: Outbound,
+    /// What a blocked wire makes wait, as it counts for all connections together.
+    charge: Charge,
     /// Somebody will flush it at the end of a turn.
     dirty: bool,
     /// Somebody is sending a batch that was taken out of `outbound`; its bytes still count as pending.
@@ -143,6 +130,7 @@ impl State {
     fn discard(&mut self) {
         self.discards = true;
         self.outbound.clear();
+        self.charge.follow(self.sending);
         if let Some(slow) = &mut self.slow {
             slow.discard();
         }
@@ -198,6 +186,15 @@ impl BatchDelivery {
         let mut refused = Self::refused(bytes);
         refused.delivery.overflow = true;
         refused
+    }
+}
+
+/// Why a peer is cut off for which too much waits, or else too much for all of them.
+fn too_slow(too_much: bool) -> CloseReason {
+    if too_much {
+        CloseReason::SlowConsumerPendingBytes
+    } else {
+        CloseReason::MemoryBudgetExceeded
     }
 }
 
@@ -345,6 +342,11 @@ impl Peer {
         self.max_pending.load(Ordering::Relaxed)
     }
 
+    /// What waits for it counts against `budget` from now on.
+    pub fn join_budget(&self, budget: Arc<MemoryBudget>) {
+        self.lock().charge = Charge::against(budget);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -436,7 +438,7 @@ impl Peer {
         let size = frames.size_of(count.taken);
         let length = frames.length_of(count.taken);
         if self.is_over(&state, state.pending() + length) {
-            self.cut_off(&mut state);
+            self.start_closing(&mut state, too_slow(true));
             return BatchDelivery::overflow(frames.bytes);
         }
         let left = (count.taken < frames.marks.len()).then(|| frames.bytes.behind(length));
@@ -476,13 +478,20 @@ impl Peer {
         }
         let pending = state.pending();
         let max_pending = self.max_pending();
-        let overflow = self.is_over(state, pending);
+        let pressure = if state.blocked {
+            state.charge.follow(pending)
+        } else {
+            Pressure::Low
+        };
+        let too_much = self.is_over(state, pending);
+        let overflow = too_much || pressure == Pressure::Overdrawn;
         if overflow {
-            self.cut_off(state);
+            self.start_closing(state, too_slow(too_much));
         }
         let slow = state.slow.as_deref();
         let (gates, blocks) = slow.map_or((true, false), |slow| (slow.gates(), slow.blocks()));
         state.gated |= state.blocked && gates && pending > max_pending / 4 * 3;
+        state.gated |= pressure != Pressure::Low;
         let must_flush = !state.dirty && !state.blocked;
         state.dirty |= must_flush;
         Delivery {
@@ -603,6 +612,10 @@ impl Peer {
         if sent > 0 {
             state.unresponsive = false;
         }
+        if state.charge.is_counted() {
+            let pending = state.pending();
+            state.charge.follow(pending);
+        }
         if state.gated && state.pending() < self.max_pending() / 4 * 3 {
             state.gated = false;
             self.ungated.notify_waiters();
@@ -611,6 +624,8 @@ impl Peer {
         state.dirty = false;
         if error.kind() == io::ErrorKind::WouldBlock {
             state.blocked = true;
+            let pending = state.pending();
+            state.charge.follow(pending);
             self.wire.wake();
             return Some(Flush::Blocked);
         }
@@ -679,6 +694,13 @@ impl Peer {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.lock().pending()
+    }
+
+    /// Bytes that wait to be sent, and whether the wire takes some now and then.
+    #[must_use]
+    pub fn backlog(&self) -> (usize, bool) {
+        let state = self.lock();
+        (state.pending(), !state.unresponsive)
     }
 
     /// Lets the connection end; only the first reason counts.

@@ -1,5 +1,6 @@
 //! The accounts and connections of one server.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +10,7 @@ use super::account::{
     Account, AccountLimits, AccountRules, GLOBAL_ACCOUNT, Imports, SYSTEM_ACCOUNT,
 };
 use super::addresses::Addresses;
+use super::budget::MemoryBudget;
 use super::close::CloseReason;
 use super::closed::ClosedConnections;
 use super::events::{Event, Observer};
@@ -38,6 +40,8 @@ pub struct Broker {
     addresses: Addresses,
     /// Counters since the start.
     pub stats: ServerStats,
+    /// What may wait for all connections together.
+    pub budget: Arc<MemoryBudget>,
 }
 
 /// What is to hold in an account.
@@ -55,6 +59,14 @@ pub struct AccountSettings {
     pub top_subjects: usize,
     /// What it offers to other accounts and takes from them.
     pub sharing: SharingRules,
+}
+
+/// Settings of accounts that make sense and can be [put in force](Broker::put_in_force).
+#[derive(Debug)]
+pub struct PreparedAccounts {
+    names: HashSet<String>,
+    rules: Vec<(Arc<Account>, AccountRules, usize)>,
+    imports: Vec<(Arc<Account>, Imports)>,
 }
 
 /// How many connections there are, a new one included.
@@ -115,6 +127,7 @@ impl Broker {
             closed: ClosedConnections::default(),
             addresses: Addresses::default(),
             stats: ServerStats::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -193,7 +206,20 @@ impl Broker {
         settings: &[AccountSettings],
         server: &Arc<OwnServer>,
     ) -> Result<(), String> {
-        let mut prepared = Vec::new();
+        self.put_in_force(self.prepare(settings, server)?);
+        Ok(())
+    }
+
+    /// Makes settings of accounts ready without putting them in force.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense.
+    pub fn prepare(
+        &self,
+        settings: &[AccountSettings],
+        server: &Arc<OwnServer>,
+    ) -> Result<PreparedAccounts, String> {
+        let mut rules = Vec::new();
         let mut sharers = Sharers::new(server);
         for settings in settings {
             let name = &settings.name;
@@ -202,30 +228,37 @@ impl Broker {
             let (limits, trace) = (settings.limits, settings.trace.clone());
             let account = self.account(name);
             sharers.add(name, Arc::clone(&account), &settings.sharing);
-            let rules = AccountRules {
+            let own = AccountRules {
                 limits,
                 mappings,
                 trace,
             };
-            prepared.push((account, rules, settings.top_subjects));
+            rules.push((account, own, settings.top_subjects));
         }
-        let imports = sharers.imports()?;
+        Ok(PreparedAccounts {
+            names: settings.iter().map(|one| one.name.clone()).collect(),
+            rules,
+            imports: sharers.imports()?,
+        })
+    }
+
+    /// Puts settings of accounts in force.
+    pub fn put_in_force(&self, prepared: PreparedAccounts) {
         for account in self.accounts() {
             // One that is configured no more keeps nothing that it had.
-            if !settings.iter().any(|one| one.name == account.name()) {
+            if !prepared.names.contains(account.name()) {
                 account.replace_rules(AccountRules::default());
                 account.replace_imports(Imports::default());
                 account.count_subjects(0);
             }
         }
-        for (account, rules, top_subjects) in prepared {
+        for (account, rules, top_subjects) in prepared.rules {
             account.replace_rules(rules);
             account.count_subjects(top_subjects);
         }
-        for (account, imports) in imports {
+        for (account, imports) in prepared.imports {
             account.replace_imports(imports);
         }
-        Ok(())
     }
 
     /// The account of that name, if there is one.
@@ -269,17 +302,30 @@ impl Broker {
         {
             account.slow_consumers.add(1);
         }
-        let reason = CloseReason::SlowConsumerPendingBytes;
+        let closing = slow.condition().closing;
+        let reason = match closing {
+            Some(CloseReason::MemoryBudgetExceeded) => CloseReason::MemoryBudgetExceeded,
+            Some(_) | None => CloseReason::SlowConsumerPendingBytes,
+        };
         self.notice(|| Event::SlowConsumer(Arc::clone(slow), reason));
-        let consequence = match slow.condition().closing {
+        let (id, label) = (slow.id(), slow.label());
+        if reason == CloseReason::MemoryBudgetExceeded {
+            self.budget.shed.add(1);
+            let limit = self.budget.limit().unwrap_or_default();
+            tracing::warn!(
+                cid = id,
+                "{label} - Slow Consumer Detected: memory budget of {limit} for all connections exceeded"
+            );
+            return;
+        }
+        let most = slow.max_pending();
+        let consequence = match closing {
             Some(_) => "",
             None => ", messages are dropped",
         };
         tracing::info!(
-            cid = slow.id(),
-            "{} - Slow Consumer Detected: MaxPending of {} Exceeded{consequence}",
-            slow.label(),
-            slow.max_pending()
+            cid = id,
+            "{label} - Slow Consumer Detected: MaxPending of {most} Exceeded{consequence}"
         );
     }
 
@@ -291,6 +337,7 @@ impl Broker {
     /// Enters a connection.
     pub fn register(&self, peer: Arc<Peer>) -> Population {
         self.stats.total_connections.add(1);
+        peer.join_budget(Arc::clone(&self.budget));
         let address = peer.facts().ip.parse();
         self.peers.insert(peer.id(), peer);
         Population {

@@ -277,7 +277,7 @@ mod tests {
                 response: ResponseType::Single,
                 threshold: Duration::from_secs(1),
                 latency: None,
-                ..ServiceExport::default()
+                allow_trace: false,
             }),
             since,
             measurement: None,

@@ -94,6 +94,28 @@ impl Subscription {
         })
     }
 
+    /// The same subscription, whose messages are judged by `admission` from now on. It is closed until
+    /// [`Self::take_over`].
+    pub(super) fn successor(&self, admission: Option<DeliveryFilter>) -> Option<Self> {
+        let words = Subscribe {
+            filter: self.filter(),
+            queue: self.queue(),
+            sid: self.sid(),
+        };
+        let successor = Self::new(&words, Arc::clone(&self.peer), admission)?;
+        successor.close();
+        Some(successor)
+    }
+
+    /// Goes on where `other` was, which ends. The caller holds the peer's lock.
+    pub(super) fn take_over(&self, other: &Self) {
+        self.delivered.store(other.delivered(), Ordering::Relaxed);
+        let max = other.max.load(Ordering::Relaxed);
+        self.max.store(max, Ordering::Relaxed);
+        other.close();
+        self.closed.store(false, Ordering::Relaxed);
+    }
+
     /// What another server, which is reached through `peer`, wants for `weight` members of a queue group
     /// or for any number of plain subscriptions. `None` when the words are too long (4 GiB).
     #[must_use]

@@ -17,6 +17,7 @@ use crate::config::{FlagValue, Place, nearest, parse};
 pub(super) enum Action {
     Config,
     Test,
+    CheckReload,
     Signal,
     Assign,
     DebugTrace,
@@ -119,6 +120,14 @@ const ACTIONS: &[ActionRow] = &[
         Action::Test,
         Section::Server,
         "Test the configuration, tell all mistakes, and exit.",
+    ),
+    (
+        &["check-reload"],
+        Takes::Text,
+        "<file>",
+        Action::CheckReload,
+        Section::Server,
+        "Tell what a server that runs with the file of -c would change if it reloaded this one, and exit: with 2 if that needs a restart.",
     ),
     (
         &["sl", "signal"],
@@ -299,6 +308,12 @@ impl Given {
         self.texts(action)
             .next_back()
             .filter(|text| !text.is_empty())
+    }
+
+    /// Takes over the flags that stand behind a word, and what is behind them.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.flags.extend(more.flags);
+        self.words.extend(more.words);
     }
 
     /// All values.

@@ -15,7 +15,9 @@ const WIDTH: usize = 110;
 
 /// The text of `--help`.
 pub(super) fn text(program: Program) -> String {
-    let mut text = format!("\nUsage: {} [options]\n", program.name());
+    let name = program.name();
+    let mut text =
+        format!("\nUsage: {name} [options]\n       {name} healthcheck [options] [url]\n");
     let mut section: Option<Section> = None;
     for flag in FLAGS.iter().filter(|flag| !flag.hidden) {
         if section != Some(flag.section) {
@@ -35,7 +37,10 @@ pub(super) fn text(program: Program) -> String {
         "\nFlags take one dash or two, and their value behind a blank or '='.\n\
          Every option can be set in the configuration file, by an environment variable such as\n\
          MIDGE_MAX_PAYLOAD, by -C max_payload=2MB and many by a flag; the later one wins.\n\
-         MIDGE_CONFIG names the file where no flag does.\n"
+         MIDGE_CONFIG names the file where no flag does.\n\
+         \n\
+         healthcheck asks a URL, or a path (/readyz by default) of the configured monitoring port, and exits\n\
+         with 0 if the answer is good.\n"
     );
     text
 }

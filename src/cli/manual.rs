@@ -49,11 +49,21 @@ fn command(program: Program) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)
         .disable_help_flag(true)
-        .disable_version_flag(true);
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .subcommand(health_check());
     for flag in FLAGS.iter().filter(|flag| !flag.hidden) {
         command = command.arg(argument(flag));
     }
     command
+}
+
+fn health_check() -> Command {
+    let url = "URL to ask, or a path of the configured monitoring port (default: /readyz)";
+    Command::new("healthcheck")
+        .about("Ask a server whether it is healthy, and exit with 0 if it is")
+        .disable_help_flag(true)
+        .arg(Arg::new("url").help(url).value_hint(ValueHint::Url))
 }
 
 fn argument(flag: &'static Flag) -> Arg {

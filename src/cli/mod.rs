@@ -7,13 +7,21 @@ mod manual;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::config::changes::{Change, Effect, changes};
 use crate::config::{self, Environment, Gravity, Layers, Loaded};
+use crate::http::probe;
 use crate::server::ServerOptions;
 
 use flags::{Action, Given};
 
 /// The version of nats-server that Midge behaves like.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
+
+/// The word that asks for a health check.
+const HEALTH_CHECK: &str = "healthcheck";
+
+/// What `--check-reload` exits with if a reload would be refused because it takes a restart. A file with mistakes is 1.
+pub const NEEDS_RESTART: u8 = 2;
 
 /// What the program is to do.
 #[derive(Debug)]
@@ -24,6 +32,15 @@ pub enum Command {
     Print(String),
     /// Write this text to standard error and exit with 0.
     Report(String),
+    /// Write this text to standard output and exit with this code.
+    Checked {
+        /// What would change.
+        text: String,
+        /// 0 if it could be put in force, otherwise [`NEEDS_RESTART`].
+        exit_code: u8,
+    },
+    /// Ask this URL whether the server is healthy; exit with 0 if it is, and with 1 otherwise.
+    HealthCheck(String),
     /// Send a signal to a running server.
     Signal {
         /// What it is to do.
@@ -150,11 +167,17 @@ pub fn parse(
         .map(OsString::into_string)
         .collect::<Result<Vec<String>, OsString>>()
         .map_err(|argument| program.failure(format!("{argument:?} is not valid UTF-8")))?;
-    let given = flags::understand(&arguments).map_err(|mistake| program.misuse(&mistake))?;
+    let understand =
+        |arguments: &[String]| flags::understand(arguments).map_err(|m| program.misuse(&m));
+    let mut given = understand(&arguments)?;
+    if given.words.first().is_some_and(|word| word == HEALTH_CHECK) {
+        let behind = given.words.split_off(1);
+        given.extend(understand(&behind)?);
+    }
     if let Some(command) = without_configuration(program, &given)? {
         return Ok(command);
     }
-    configure(program, given, environment)
+    configure(program, &given, environment)
 }
 
 /// What can be done before a configuration is read.
@@ -172,6 +195,7 @@ fn without_configuration(program: Program, given: &Given) -> Result<Option<Comma
         return match word.to_lowercase().as_str() {
             "version" => Ok(Some(Command::Print(program.version()))),
             "help" => Ok(Some(Command::Print(help::text(program)))),
+            HEALTH_CHECK => health_check(program, given),
             _ => Err(program.failure(format!("unrecognized command: {word:?}"))),
         };
     }
@@ -188,6 +212,19 @@ fn without_configuration(program: Program, given: &Given) -> Result<Option<Comma
         .text(Action::Signal)
         .map(|text| signal(program, text))
         .transpose()
+}
+
+/// `healthcheck [url]`, where the URL needs no configuration. A path alone, or nothing, is asked of the
+/// configured monitoring port.
+fn health_check(program: Program, given: &Given) -> Result<Option<Command>, Failure> {
+    match given.words.get(1..).unwrap_or_default() {
+        [] => Ok(None),
+        [url] if url.starts_with('/') => Ok(None),
+        [url] => Ok(Some(Command::HealthCheck(url.clone()))),
+        [_, surplus, ..] => {
+            Err(program.failure(format!("{HEALTH_CHECK}: one URL, not {surplus:?}")))
+        }
+    }
 }
 
 /// `command` or `command=target`.
@@ -218,7 +255,7 @@ fn signal(program: Program, text: &str) -> Result<Command, Failure> {
 /// Makes the configuration, and starts the server or tells whether it could.
 fn configure(
     program: Program,
-    given: Given,
+    given: &Given,
     environment: &Environment<'_>,
 ) -> Result<Command, Failure> {
     let test = given.action(Action::Test);
@@ -229,22 +266,42 @@ fn configure(
     let config_file = config_file
         .filter(|path| !path.is_empty())
         .map(PathBuf::from);
-    if test && config_file.is_none() {
-        let message = "must specify [-c, --config] option to check configuration file syntax";
+    let check = match given.text(Action::CheckReload) {
+        Some(_) => Some("to tell what a reload would change in it"),
+        None => test.then_some("to check configuration file syntax"),
+    };
+    if let (Some(check), None) = (check, &config_file) {
+        let message = format!("must specify [-c, --config] option {check}");
         return Err(program.failure(message));
     }
-    let assignments = assignments(program, &given)?;
-    let flags = flags::values(&given).map_err(|mistake| program.failure(mistake))?;
+    let assignments = assignments(program, given)?;
+    let flags = flags::values(given).map_err(|mistake| program.failure(mistake))?;
     let layers = Layers {
         config_file,
         assignments,
         flags,
     };
-    let loaded = config::load(&layers, environment).map_err(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        program.failure(lines.join("\n"))
-    })?;
-    if test {
+    let load = |layers: &Layers| {
+        config::load(layers, environment).map_err(|mistakes| {
+            let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            program.failure(lines.join("\n"))
+        })
+    };
+    let loaded = load(&layers)?;
+    if let Some(other) = given.text(Action::CheckReload) {
+        let config_file = Some(PathBuf::from(other));
+        let other = load(&Layers {
+            config_file,
+            ..layers
+        })?;
+        return check_reload(program, &loaded, &other);
+    }
+    if given.words.first().is_some_and(|word| word == HEALTH_CHECK) {
+        let path = given.words.get(1).map_or("", String::as_str);
+        let url = probe::own_url(&loaded.options, path);
+        url.map(Command::HealthCheck)
+            .map_err(|mistake| program.failure(format!("{HEALTH_CHECK}: {mistake}")))
+    } else if test {
         report(program, &loaded)
     } else {
         Ok(Command::Serve(Box::new(loaded)))
@@ -259,6 +316,27 @@ fn assignments(program: Program, given: &Given) -> Result<Vec<(String, String)>,
         _ => Err(program.failure(format!("-C takes key=value, not {text:?}"))),
     };
     given.texts(Action::Assign).map(split).collect()
+}
+
+/// What a server that runs with one configuration would do if it was to reload another one.
+fn check_reload(program: Program, running: &Loaded, other: &Loaded) -> Result<Command, Failure> {
+    ServerOptions::from_config(&other.options)
+        .map_err(|reasons| program.failure(reasons.join("\n")))?;
+    let changes = changes(&running.options, &other.options);
+    let fixed = |change: &&Change| matches!(change.effect, Effect::Restart(_));
+    let refused = changes.iter().filter(fixed).count();
+    let mut lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    lines.push(match (changes.len(), refused) {
+        (0, _) => "Nothing changes.".to_owned(),
+        (_, 0) => "A reload puts this in force.".to_owned(),
+        (_, refused) => {
+            format!("A reload is refused and changes nothing: {refused} of this needs a restart.")
+        }
+    });
+    Ok(Command::Checked {
+        text: lines.join("\n") + "\n",
+        exit_code: if refused > 0 { NEEDS_RESTART } else { 0 },
+    })
 }
 
 /// The outcome of `-t`, which nats-server lets fail for what it wants changed as well.

@@ -67,7 +67,7 @@ async fn connect(inner: &Inner, target: &Target) -> io::Result<Option<(Connected
     // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
     // socket is broken already, which the first read tells.
     let _ = stream.set_nodelay(true);
-    let connected = match &inner.options.tls {
+    let connected = match &inner.options().tls {
         None => (split_tcp(stream), None),
         Some(tls) => {
             let (read, write, facts) = tls.dial(stream, &target.endpoint.host).await?;
@@ -125,10 +125,11 @@ async fn resolve(inner: &Inner, target: &Target) -> io::Result<Found> {
 /// What to present: what the route's URL names, or else what this server asks of others.
 fn login(inner: &Inner, target: &Target) -> Option<super::Login> {
     let is_target = |route: &&ConfiguredRoute| target.explicit && route.endpoint == target.endpoint;
-    let routes = &inner.options.routes;
+    let options = inner.options();
+    let routes = &options.routes;
     let named = routes
         .iter()
         .find(is_target)
         .and_then(|route| route.login.clone());
-    named.or_else(|| inner.options.login.clone())
+    named.or_else(|| options.login.clone())
 }

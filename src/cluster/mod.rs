@@ -4,6 +4,7 @@ mod complaints;
 mod dial;
 pub mod mesh;
 mod names;
+mod reload;
 mod secure;
 mod settings;
 mod status;
@@ -38,6 +39,7 @@ use crate::proto::route_info::{
 use complaints::Complaints;
 use mesh::{Action, Endpoint, GoalId, LinkId, Mesh, MeshConfig, Target};
 pub use names::client_urls;
+pub use reload::Relink;
 pub use secure::ClusterTls;
 pub use status::RouteStatus;
 
@@ -112,13 +114,13 @@ pub struct Cluster {
 
 #[derive(Debug)]
 struct Inner {
-    options: ClusterOptions,
+    options: RwLock<Arc<ClusterOptions>>,
     clients: Arc<ClientContext>,
     settings: RwLock<Arc<RouteSettings>>,
     password_checks: Arc<PasswordChecks>,
     address: SocketAddr,
     /// Where clients connect to this server.
-    own_urls: Vec<String>,
+    own_urls: RwLock<Arc<[String]>>,
     state: Mutex<State>,
     started: Instant,
     /// Somebody has to look at the mesh's next time again.
@@ -181,20 +183,12 @@ impl Cluster {
         if config.cluster_dynamic {
             tracing::warn!("Cluster name was dynamically generated, consider setting one");
         }
-        let limits = &clients.settings().limits;
-        let settings = RouteSettings {
-            authenticator: Arc::clone(&options.authenticator),
-            permissions: options.permissions.clone(),
-            max_payload: limits.max_payload,
-            headers: limits.headers,
-            trace: limits.trace,
-            compression: options.compression.clone(),
-        };
+        let settings = route_settings(&options, &clients);
         let inner = Arc::new(Inner {
             settings: RwLock::new(Arc::new(settings)),
             password_checks: Arc::default(),
             address,
-            own_urls: client_urls,
+            own_urls: RwLock::new(client_urls.into()),
             state: Mutex::new(State {
                 mesh: Mesh::new(config, Duration::ZERO),
                 links: HashMap::new(),
@@ -205,16 +199,12 @@ impl Cluster {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             connections: TaskTracker::new(),
-            options,
+            options: RwLock::new(Arc::new(options)),
             clients,
         });
         inner.tasks.spawn(accept(Arc::clone(&inner), listener));
         inner.tasks.spawn(keep_time(Arc::clone(&inner)));
-        if let Some(tls) = inner.options.tls.clone() {
-            inner
-                .tasks
-                .spawn(secure::keep_fresh(Arc::clone(&inner), tls));
-        }
+        inner.tasks.spawn(secure::keep_fresh(Arc::clone(&inner)));
         Ok(Self { inner })
     }
 
@@ -256,6 +246,10 @@ impl Cluster {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn options(&self) -> Arc<ClusterOptions> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn settings(&self) -> Arc<RouteSettings> {
@@ -371,11 +365,12 @@ impl Inner {
     }
 
     fn tell_clients(&self, urls: Vec<String>) {
-        if self.options.no_advertise {
+        if self.options().no_advertise {
             return;
         }
+        let own = Arc::clone(&self.own_urls.read().unwrap_or_else(PoisonError::into_inner));
         self.clients.change_topology(|topology| {
-            topology.connect_urls.clone_from(&self.own_urls);
+            topology.connect_urls = own.to_vec();
             topology.connect_urls.extend(urls);
         });
         self.clients.tell_clients(|_| ());
@@ -396,6 +391,7 @@ impl Inner {
             port: address.port(),
             began: (SystemTime::now(), now()),
             unix_user: None,
+            in_process: false,
             nonce: String::new(),
             label: format!("{endpoint} - rid:{id}"),
         };
@@ -404,6 +400,7 @@ impl Inner {
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
         let max_pending = self.clients.settings().limits.max_pending;
         let peer = Peer::new_route(facts, sender, max_pending);
+        peer.join_budget(Arc::clone(&self.clients.broker.budget));
         let label = peer.label();
         tracing::info!(cid = id, "{label} - Route connection created");
         if let Some(facts) = tls {
@@ -434,7 +431,7 @@ impl Inner {
             dialed: dialed.is_some(),
             login,
             share: None,
-            compression: self.options.compression.word(),
+            compression: self.options().compression.word(),
             export: None,
             since: now(),
         };
@@ -461,7 +458,7 @@ impl Inner {
             peer.close(CloseReason::ServerShutdown);
         }
         let surroundings = Surroundings {
-            timeouts: self.options.timeouts,
+            timeouts: self.options().timeouts,
             password_checks: Arc::clone(&self.password_checks),
             random: names::random(),
         };
@@ -565,7 +562,7 @@ async fn welcome(inner: Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     // Small messages must not wait for an acknowledgement of earlier ones. Should the option fail the
     // socket is broken already, which the first read tells.
     let _ = stream.set_nodelay(true);
-    let (halves, tls) = match &inner.options.tls {
+    let (halves, tls) = match &inner.options().tls {
         None => (split_tcp(stream), None),
         Some(tls) => {
             let secured = tokio::select! {
@@ -605,6 +602,18 @@ async fn keep_time(inner: Arc<Inner>) {
                 }
             }
         }
+    }
+}
+
+fn route_settings(options: &ClusterOptions, clients: &ClientContext) -> RouteSettings {
+    let limits = &clients.settings().limits;
+    RouteSettings {
+        authenticator: Arc::clone(&options.authenticator),
+        permissions: options.permissions.clone(),
+        max_payload: limits.max_payload,
+        headers: limits.headers,
+        trace: limits.trace,
+        compression: options.compression.clone(),
     }
 }
 

@@ -155,13 +155,15 @@ impl ClusterTls {
 }
 
 /// Looks after the files until the cluster ends.
-pub(super) async fn keep_fresh(inner: Arc<Inner>, tls: Arc<ClusterTls>) {
+pub(super) async fn keep_fresh(inner: Arc<Inner>) {
     loop {
         tokio::select! {
             () = inner.stopping.cancelled() => return,
             () = tokio::time::sleep(REFRESH_INTERVAL) => {}
         }
-        let tls = Arc::clone(&tls);
+        let Some(tls) = inner.options().tls.clone() else {
+            continue;
+        };
         // Files may be on a disk that takes its time.
         if tokio::task::spawn_blocking(move || tls.refresh())
             .await

@@ -10,7 +10,7 @@ use crate::auth::{AuthRules, Authenticator, PermissionRules, Permissions, Secret
 use crate::config::Options;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use crate::config::options::cluster::{
-    Cluster, Compression, MAXIMUM_ROUTE_PING_INTERVAL, RouteUrl,
+    Cluster, Compression, DEFAULT_ROUTE_PORT, MAXIMUM_ROUTE_PING_INTERVAL, RouteUrl,
 };
 use crate::config::options::permissions::SubjectPermission;
 use crate::conn::Timeouts;
@@ -18,9 +18,6 @@ use crate::conn::compression::Level;
 use crate::link::route::compression::CompressionMode;
 use crate::proto::route_info::SubjectLists;
 use crate::tls::TlsOptions;
-
-/// Port of routes whose URL names none.
-const DEFAULT_ROUTE_PORT: u16 = 6222;
 
 impl ClusterOptions {
     /// What the configuration asks for; `None` where it asks for no cluster. `secured` is what its block

@@ -3,6 +3,7 @@
 //! [`load`] reads the file, puts the environment, `-C` arguments and flags over it, and either
 //! returns [`Options`] or every mistake there is.
 
+pub mod changes;
 mod diagnostic;
 mod digest;
 mod layers;

@@ -56,6 +56,15 @@ impl Keepalive {
         }
     }
 
+    /// Asks `interval` from `now` on at the latest, and gives up after another number of pings.
+    pub fn change(&mut self, now: Instant, interval: Duration, max_unanswered: u32) {
+        if interval != self.interval {
+            self.interval = interval;
+            self.next = self.next.min(now + interval);
+        }
+        self.max_unanswered = max_unanswered;
+    }
+
     /// When [`Self::due`] wants to be asked next.
     #[must_use]
     pub fn next(&self) -> Instant {
@@ -167,6 +176,22 @@ mod tests {
             Due::Ping,
             "to measure again"
         );
+    }
+
+    #[tokio::test]
+    async fn another_interval_counts_from_when_it_is_changed() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(start, MINUTE, 1, 0);
+        let first = start + MINUTE;
+        keepalive.change(start, MINUTE * 5, 1);
+        assert_eq!(keepalive.next(), first, "never later than it was to be");
+        assert_eq!(keepalive.due(first), Due::Ping);
+        assert_eq!(keepalive.next(), first + MINUTE * 5);
+        keepalive.change(first, MINUTE / 2, 2);
+        assert_eq!(keepalive.next(), first + MINUTE / 2);
+        assert_eq!(keepalive.due(first + MINUTE / 2), Due::Ping);
+        keepalive.change(first + MINUTE / 2, MINUTE / 2, 2);
+        assert_eq!(keepalive.due(first + MINUTE), Due::Stale);
     }
 
     #[tokio::test]

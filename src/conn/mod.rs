@@ -38,7 +38,7 @@ use turn::{Compress, Link, Verdict};
 const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(100);
 
 /// Longest pause of a publisher for a slow peer, each time it has filled that peer's backlog.
-const MAX_STALL: Duration = Duration::from_millis(10);
+pub(crate) const MAX_STALL: Duration = Duration::from_millis(10);
 
 /// The same for another server: everybody behind it would lose messages if its link were cut.
 const MAX_ROUTE_STALL: Duration = Duration::from_secs(1);
@@ -62,6 +62,18 @@ pub struct Timeouts {
     pub write_deadline: Duration,
     /// Time for the peer to introduce itself; `None` where it need not.
     pub introduction: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    /// Those of a server that was told nothing, where nobody needs to log in (nats-server).
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(120),
+            ping_max: 2,
+            write_deadline: Duration::from_secs(10),
+            introduction: None,
+        }
+    }
 }
 
 /// What connections of a server have in common.
@@ -207,7 +219,7 @@ impl<L: Link> Connection<L> {
                 timer.as_mut().reset(deadline);
             }
             match self.wait(timer.as_mut()).await {
-                Woken::Control => {}
+                Woken::Control => self.reconsider(),
                 Woken::Timer => self.on_timer(),
                 Woken::Writable => self.resume(),
                 Woken::Unstalled => self.stalled = None,
@@ -301,7 +313,10 @@ impl<L: Link> Connection<L> {
         if introduced {
             self.introduce_until = None;
         }
-        let answered = introduced || matches!(verdict, Verdict::Verify(_));
+        let refused = CloseReason::AuthenticationViolation;
+        let answered = introduced
+            || matches!(&verdict, Verdict::Verify(_))
+            || matches!(&verdict, Verdict::Close(reason) if *reason == refused);
         if answered {
             self.keepalive.introduced(now);
         }
@@ -369,6 +384,16 @@ impl<L: Link> Connection<L> {
         self.introduce_until = None;
         self.link.not_introduced();
         self.peer.close(CloseReason::AuthenticationTimeout);
+    }
+
+    /// Takes over settings that have changed, if that is what woke the task.
+    fn reconsider(&mut self) {
+        let now = Instant::now();
+        if let Some(timeouts) = self.link.reconsider(now.into_std()) {
+            self.write_deadline = timeouts.write_deadline;
+            self.keepalive
+                .change(now, timeouts.ping_interval, timeouts.ping_max);
+        }
     }
 
     fn note_blocked(&mut self, blocked: bool) {

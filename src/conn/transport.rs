@@ -103,10 +103,13 @@ impl AsyncRead for ReadHalf {
 
 impl WriteHalf {
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(half) => half.try_write_vectored(slices),
-            Self::Unix(half) => half.try_write_vectored(slices),
-            Self::Layered(half) => half.try_write(slices),
+        match (self, slices) {
+            // The kernel has less to do for one slice that is not in a list.
+            (Self::Tcp(half), [only]) => half.try_write(only),
+            (Self::Unix(half), [only]) => half.try_write(only),
+            (Self::Tcp(half), _) => half.try_write_vectored(slices),
+            (Self::Unix(half), _) => half.try_write_vectored(slices),
+            (Self::Layered(half), _) => half.try_write(slices),
         }
     }
 

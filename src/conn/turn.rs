@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::Timeouts;
 use super::compression::Level;
 use crate::auth::{Login, PasswordCheck, Rejection};
 use crate::broker::close::CloseReason;
@@ -61,6 +62,11 @@ pub trait Link: Send + 'static {
 
     /// How long the peer takes to answer: how much to compress from now on, if that changes.
     fn measured(&mut self, _round_trip: Duration) -> Option<Level> {
+        None
+    }
+
+    /// Settings may have changed: judges the peer by those in force. The time limits, if it took others over.
+    fn reconsider(&mut self, _now: Instant) -> Option<Timeouts> {
         None
     }
 

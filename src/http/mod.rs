@@ -2,6 +2,7 @@
 
 mod access;
 mod pages;
+pub mod probe;
 mod query;
 mod root;
 mod secure;
@@ -50,7 +51,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A bound listener for monitoring.
 #[derive(Debug)]
 pub struct HttpListener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     address: SocketAddr,
 }
 
@@ -61,7 +62,14 @@ impl HttpListener {
     /// The system does not tell the socket's address.
     pub fn new(socket: TcpListener) -> io::Result<Self> {
         let address = socket.local_addr()?;
+        let socket = Arc::new(socket);
         Ok(Self { socket, address })
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Arc<TcpListener> {
+        &self.socket
     }
 
     /// Where it listens, with the real port.

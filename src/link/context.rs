@@ -7,6 +7,7 @@ use crate::broker::peer::Peer;
 use crate::broker::peer::slow::SlowTable;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{Broker, Population};
+use crate::conn::Timeouts;
 use crate::proto::display::PayloadTrace;
 use crate::proto::encode;
 use crate::proto::info::Info;
@@ -20,6 +21,8 @@ pub struct Limits {
     pub max_payload: Option<usize>,
     /// Most bytes that may wait for a client before it is cut off.
     pub max_pending: usize,
+    /// Most bytes that may wait for all clients together; `None` for any number.
+    pub memory_budget: Option<usize>,
     /// Most connections.
     pub max_connections: usize,
     /// Most connections from one address, or from one IPv6 network of 64 bits.
@@ -59,6 +62,7 @@ impl Default for Limits {
             max_control_line: 4096,
             max_payload: Some(1024 * 1024),
             max_pending: 64 * 1024 * 1024,
+            memory_budget: None,
             max_connections: 64 * 1024,
             max_connections_per_ip: None,
             max_subscriptions: None,
@@ -83,7 +87,8 @@ pub struct TlsTerms {
     pub map_certificate: bool,
 }
 
-/// What can change while the server runs; a connection keeps what was in force when it began.
+/// What can change while the server runs. Connections take a change over when they are told of it, see
+/// [`ClientContext::replace_settings`].
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
     /// What clients may do at most.
@@ -96,6 +101,8 @@ pub struct ClientSettings {
     pub rates: Arc<RateTable>,
     /// What becomes of messages for connections that are slow.
     pub slow: Arc<SlowTable>,
+    /// Time limits of connections.
+    pub timeouts: Timeouts,
 }
 
 /// What all clients of a server share.
@@ -104,7 +111,7 @@ pub struct ClientContext {
     /// Accounts, connections and counters.
     pub broker: Arc<Broker>,
     settings: RwLock<Arc<ClientSettings>>,
-    info: Info,
+    info: RwLock<Arc<Info>>,
     topology: RwLock<Topology>,
 }
 
@@ -123,11 +130,12 @@ impl ClientContext {
     /// A context with these settings, whose clients are told `info`.
     #[must_use]
     pub fn new(broker: Arc<Broker>, settings: ClientSettings, info: Info) -> Self {
+        broker.budget.set_limit(settings.limits.memory_budget);
         let settings = RwLock::new(Arc::new(settings));
         Self {
             broker,
             settings,
-            info,
+            info: RwLock::new(Arc::new(info)),
             topology: RwLock::default(),
         }
     }
@@ -141,6 +149,13 @@ impl ClientContext {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner),
         );
+    }
+
+    /// What clients are told about the cluster now.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        let topology = self.topology.read();
+        topology.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends an INFO to all clients that understand one they did not ask for.
@@ -164,18 +179,32 @@ impl ClientContext {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other settings in force for new connections.
-    pub fn replace_settings(&self, settings: ClientSettings) {
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    /// Puts other settings in force; those before. Each connection judges its client by them, as soon as its task
+    /// comes to it, and then holds the old ones no longer.
+    pub fn replace_settings(&self, settings: ClientSettings) -> Arc<ClientSettings> {
+        self.broker.budget.set_limit(settings.limits.memory_budget);
+        let before = {
+            let current = self.settings.write();
+            let mut current = current.unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::new(settings))
+        };
+        // Whoever registers later finds the new settings by itself.
+        for peer in self.broker.peers() {
+            peer.wake();
+        }
+        before
     }
 
     /// What clients are told, less what concerns one of them alone.
     #[must_use]
-    pub fn info(&self) -> &Info {
-        &self.info
+    pub fn info(&self) -> Arc<Info> {
+        Arc::clone(&self.info.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what clients are told from now on.
+    pub fn change_info(&self, change: impl FnOnce(&mut Info)) {
+        let mut info = self.info.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut info));
     }
 
     /// The INFO document that greets a client.
@@ -193,7 +222,7 @@ impl ClientContext {
     /// that credentials are required even where clients without any are let in (oracle).
     #[must_use]
     pub fn info_for(&self, client: &Peer) -> Info {
-        let mut info = self.info.clone();
+        let mut info = Info::clone(&self.info());
         let facts = client.facts();
         info.client_id = facts.id;
         let topology = self.topology.read().unwrap_or_else(PoisonError::into_inner);
@@ -204,8 +233,7 @@ impl ClientContext {
         info.client_ip.clone_from(&facts.ip);
         let settings = self.settings();
         info.auth_required = settings.authenticator.is_required();
-        // Nobody listens in between the ends of a Unix socket.
-        if facts.unix_user.is_none() {
+        if !facts.is_local() {
             info.tls_required = settings.tls.required;
             info.tls_verify = settings.tls.verify;
             info.tls_available = settings.tls.available;

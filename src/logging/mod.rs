@@ -166,6 +166,36 @@ pub fn layer(options: &LogOptions) -> Result<(LogLayer, LogHandle), LogError> {
     Ok((LogLayer::new(producer, levels), handle))
 }
 
+/// Log output that could be switched to; its destination is open.
+pub struct PreparedLog {
+    options: LogOptions,
+    sink: Box<dyn sink::Sink>,
+    renderer: Renderer,
+}
+
+impl fmt::Debug for PreparedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedLog")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PreparedLog {
+    /// Opens the destination.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(options: &LogOptions) -> Result<Self, LogError> {
+        let renderer = Renderer::new(options);
+        Ok(Self {
+            sink: sink::open(options, &renderer)?,
+            options: options.clone(),
+            renderer,
+        })
+    }
+}
+
 /// Controls running log output; clones control the same output.
 #[derive(Clone, Debug)]
 pub struct LogHandle {
@@ -185,12 +215,20 @@ impl LogHandle {
     /// # Errors
     /// If the new destination cannot be opened; everything then stays as it was.
     pub fn apply(&self, options: &LogOptions) -> Result<(), LogError> {
-        let renderer = Renderer::new(options);
-        let sink = sink::open(options, &renderer)?;
-        self.producer.replace(sink, renderer);
-        self.rotate_oversized(options);
-        self.set_levels(options.debug, options.trace, options.trace_verbose);
+        self.switch(PreparedLog::open(options)?);
         Ok(())
+    }
+
+    /// The same with a destination that is open already.
+    pub fn switch(&self, prepared: PreparedLog) {
+        let PreparedLog {
+            options,
+            sink,
+            renderer,
+        } = prepared;
+        self.producer.replace(sink, renderer);
+        self.rotate_oversized(&options);
+        self.set_levels(options.debug, options.trace, options.trace_verbose);
     }
 
     /// Opens the log file anew, as after `SIGUSR1`, so that a tool may rename it. Writes the outcome to the log.

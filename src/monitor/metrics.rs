@@ -179,6 +179,22 @@ impl Monitor {
             "Connections cut because they did not drain what was sent to them.",
             stats.slow_consumers.get(),
         );
+        let budget = &self.broker().budget;
+        page.counter(
+            "midge_shed_connections",
+            "Connections cut because all together had too much pending.",
+            budget.shed.get(),
+        );
+        let name = "midge_memory_budget_used_bytes";
+        let help =
+            "What waits for connections whose sockets are full, as the memory budget counts it.";
+        page.family(name, "gauge", "bytes", help);
+        page.sample(name, "", budget.used());
+        if let Some(limit) = budget.limit() {
+            let name = "midge_memory_budget_bytes";
+            page.family(name, "gauge", "bytes", "What may wait for all connections.");
+            page.sample(name, "", limit);
+        }
         page.counter(
             "midge_stale_connections",
             "Connections closed because they did not answer pings.",

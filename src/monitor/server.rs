@@ -158,7 +158,7 @@ impl Monitor {
         let configuration = self.configuration();
         let options = &configuration.options;
         let (broker, info, totals) = (self.broker(), self.context.info(), self.totals());
-        let settings = self.context.settings();
+        let (settings, topology) = (self.context.settings(), self.context.topology());
         let (now, _) = clocks();
         let slow = self.slow_consumers();
         let stale = self.stale_connections();
@@ -176,7 +176,7 @@ impl Monitor {
             auth_required: settings.authenticator.info_auth_required(),
             tls_required: settings.tls.required,
             tls_verify: settings.tls.verify,
-            connect_urls: info.connect_urls.clone(),
+            connect_urls: topology.connect_urls,
             max_connections: options.max_connections,
             max_subscriptions: options.max_subscriptions,
             ping_interval: Nanoseconds(options.ping_interval),
@@ -193,7 +193,7 @@ impl Monitor {
                 .cluster
                 .as_ref()
                 .map_or_else(Default::default, |cluster| {
-                    cluster_section(cluster, &info.cluster)
+                    cluster_section(cluster, &topology.cluster)
                 }),
             gateway: Nothing {},
             leaf: Nothing {},

@@ -171,7 +171,7 @@ impl Monitor {
             name: info.server_name.clone(),
             host: info.host.clone(),
             id: info.server_id.clone(),
-            cluster: info.cluster.clone(),
+            cluster: self.context.topology().cluster,
             ver: info.version.clone(),
             tags: options.server_tags.clone(),
             metadata: options.server_metadata.clone(),

@@ -2,15 +2,19 @@
 //! asks of the machine.
 
 mod file_limit;
+mod memory_limit;
 mod pid_file;
 mod ports_file;
+mod service_manager;
 mod system_users;
 
 use std::io;
 
 pub use file_limit::raise_file_limit;
+pub use memory_limit::memory_limit;
 pub use pid_file::write_pid_file;
 pub use ports_file::{Ports, PortsFile, listener_urls};
+pub use service_manager::{Progress, ServiceManager};
 pub use system_users::{group_number, user_number};
 
 /// The name under which the program was started, without its directory: the last part of its first argument.

@@ -38,6 +38,7 @@ pub(super) fn own_server(options: &ServerOptions, info: &Info) -> OwnServer {
         nonce: String::new(),
         label: "server".to_owned(),
         unix_user: None,
+        in_process: false,
     };
     OwnServer {
         name: info.server_name.clone(),

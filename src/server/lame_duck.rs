@@ -36,11 +36,10 @@ pub(super) async fn run(server: &Server) {
 
 async fn close_clients(server: &Server) {
     let inner = &server.inner;
-    tokio::time::sleep(inner.lame_duck_grace_period).await;
+    let (duration, grace_period) = inner.lame_duck_times();
+    tokio::time::sleep(grace_period).await;
     tracing::info!("Closing existing clients");
-    let spread = inner
-        .lame_duck_duration
-        .saturating_sub(inner.lame_duck_grace_period);
+    let spread = duration.saturating_sub(grace_period);
     let spread = if spread.is_zero() {
         SHORTEST_SPREAD
     } else {

@@ -2,17 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::unix::UCred;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::newcomer::{Newcomer, Origin};
-use super::unix::{self, BoundSocket};
+use super::unix::BoundSocket;
 use super::{Inner, secure};
 use crate::broker::close::CloseReason;
-use crate::config::options::unix_socket::UnixSocket;
 use crate::conn::transport::{ReadHalf, WriteHalf, split_tcp, split_unix};
 use crate::proto::error::ProtocolError;
 
@@ -26,7 +27,7 @@ const BACKLOG: u32 = 4096;
 /// A bound listener for clients.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Tcp(TcpListener),
+    Tcp(Arc<TcpListener>),
     Unix(BoundSocket),
 }
 
@@ -36,12 +37,12 @@ enum Accepted {
 }
 
 impl Listener {
-    pub(super) async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        bind(host, port).await.map(Self::Tcp)
-    }
-
-    pub(super) fn bind_unix(options: &UnixSocket) -> io::Result<Self> {
-        unix::bind(options).map(Self::Unix)
+    /// The socket, if it is one of TCP.
+    pub(super) fn socket(&self) -> Weak<TcpListener> {
+        match self {
+            Self::Tcp(socket) => Arc::downgrade(socket),
+            Self::Unix(_) => Weak::new(),
+        }
     }
 
     /// The address that TCP clients connect to.
@@ -52,22 +53,19 @@ impl Listener {
         }
     }
 
-    /// Accepts clients until the listeners are to close.
-    pub(super) async fn accept(self, server: Arc<Inner>) {
+    /// Accepts clients until the listener is to close.
+    pub(super) async fn accept(self, server: Arc<Inner>, closing: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = server.closing_listeners.cancelled() => return,
+                () = closing.cancelled() => return self.accept_waiting(&server).await,
                 accepted = self.next() => accepted,
             };
             match accepted {
                 Ok(accepted) => {
                     pause = FIRST_PAUSE;
-                    match accepted {
-                        Accepted::Tcp(stream, address) => serve(&server, stream, address),
-                        Accepted::Unix(stream, peer) => serve_unix(&server, stream, peer),
-                    }
+                    accepted.serve(&server);
                 }
                 Err(error) => {
                     tracing::error!("Temporary Client Accept Error ({error}), sleeping {pause:?}");
@@ -75,6 +73,16 @@ impl Listener {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
+        }
+    }
+
+    /// Takes those who came in time for a listener that moves, whom its end would throw out.
+    async fn accept_waiting(self, server: &Arc<Inner>) {
+        if server.closing_listeners.is_cancelled() {
+            return;
+        }
+        while let Ok(Ok(accepted)) = timeout(Duration::ZERO, self.next()).await {
+            accepted.serve(server);
         }
     }
 
@@ -92,37 +100,62 @@ impl Listener {
     }
 }
 
-/// Listens on the port of a host.
-pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+impl Accepted {
+    fn serve(self, server: &Arc<Inner>) {
+        match self {
+            Self::Tcp(stream, address) => serve(server, stream, address),
+            Self::Unix(stream, peer) => {
+                let (user, process) = (peer.uid(), peer.pid());
+                serve_local(server, stream, Origin::UnixUser { user, process });
+            }
+        }
+    }
+}
+
+/// Listens on the port of a host, which another socket of this process may listen on if this one takes over from it.
+pub(super) async fn bind(host: &str, port: u16, takes_over: bool) -> io::Result<TcpListener> {
     let socket = match host.parse() {
-        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port)?,
-        Ok(_) | Err(_) => bind_host(host, port).await?,
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port, takes_over)?,
+        Ok(_) | Err(_) => bind_host(host, port, takes_over).await?,
     };
+    if takes_over {
+        // From now on nobody else may.
+        rustix::net::sockopt::set_socket_reuseport(&socket, false)?;
+    }
     // Small messages must not wait for an acknowledgement of earlier ones. On Linux the sockets of clients
     // inherit this, which saves each of them a system call.
     rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
     Ok(socket)
 }
 
+/// A listener that somebody else has bound.
+pub(super) fn given(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    let socket = TcpListener::from_std(listener)?;
+    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+    Ok(socket)
+}
+
 /// Listens on all addresses of both families, which is what `0.0.0.0` means to nats-server (oracle).
-fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
-    match bind_both_families(port) {
+fn bind_everywhere(port: u16, takes_over: bool) -> io::Result<TcpListener> {
+    match bind_both_families(port, takes_over) {
         // There is no IPv6 here; every other reason would be the same for IPv4.
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            listen(TcpSocket::new_v4()?, (Ipv4Addr::UNSPECIFIED, port).into())
+            let address = (Ipv4Addr::UNSPECIFIED, port).into();
+            listen(TcpSocket::new_v4()?, address, takes_over)
         }
         outcome => outcome,
     }
 }
 
-fn bind_both_families(port: u16) -> io::Result<TcpListener> {
+fn bind_both_families(port: u16, takes_over: bool) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v6()?;
     rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
-    listen(socket, (Ipv6Addr::UNSPECIFIED, port).into())
+    listen(socket, (Ipv6Addr::UNSPECIFIED, port).into(), takes_over)
 }
 
 /// Listens on the first address of a host that can be had.
-async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> {
+async fn bind_host(host: &str, port: u16, takes_over: bool) -> io::Result<TcpListener> {
     let mut failure = io::Error::new(
         io::ErrorKind::InvalidInput,
         "could not resolve to any address",
@@ -132,7 +165,7 @@ async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        match listen(socket, address) {
+        match listen(socket, address, takes_over) {
             Ok(listener) => return Ok(listener),
             Err(error) => failure = error,
         }
@@ -142,8 +175,11 @@ async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> {
 
 /// Not tokio's own way: its backlog is 128, and when 2,000 clients come back at once those beyond that wait for
 /// repeated packets, some longer than half a minute.
-fn listen(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(socket: TcpSocket, address: SocketAddr, takes_over: bool) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
+    if takes_over {
+        rustix::net::sockopt::set_socket_reuseport(&socket, true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -172,12 +208,8 @@ fn serve(server: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
     }
 }
 
-/// The same for a client of the Unix socket, where there is no TLS.
-fn serve_unix(server: &Arc<Inner>, stream: UnixStream, peer: UCred) {
-    let origin = Origin::UnixUser {
-        user: peer.uid(),
-        process: peer.pid(),
-    };
+/// The same for a client on the same machine, where there is no TLS.
+pub(super) fn serve_local(server: &Arc<Inner>, stream: UnixStream, origin: Origin) {
     let (newcomer, population) = Newcomer::register(server, origin);
     newcomer.greet();
     match newcomer.settings().limits.exceeded_by(population) {
@@ -207,7 +239,7 @@ mod tests {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
         let count = CLIENTS.min(allowed.trim().parse().unwrap());
         for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
-            let listener = bind(host, 0).await.unwrap();
+            let listener = bind(host, 0, false).await.unwrap();
             let mut address = listener.local_addr().unwrap();
             if address.ip().is_unspecified() {
                 address.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -221,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn sockets_of_clients_do_not_delay() {
         for host in ["127.0.0.1", "0.0.0.0"] {
-            let listener = bind(host, 0).await.unwrap();
+            let listener = bind(host, 0, false).await.unwrap();
             let port = listener.local_addr().unwrap().port();
             let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
             let (accepted, client) = tokio::join!(listener.accept(), client);

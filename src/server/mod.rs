@@ -1,22 +1,29 @@
 //! A whole server: its listeners, its connections, its beginning and its end.
 pub mod account_settings;
 mod accounts;
+mod builder;
+mod doors;
+mod embedded;
 mod identity;
 mod lame_duck;
 mod listener;
+mod local;
 mod newcomer;
+mod reload;
 mod secure;
 pub mod settings;
+mod shedding;
 mod unix;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,12 +43,15 @@ use crate::conn::{Surroundings, Timeouts};
 use crate::http::{HttpListener, SecuredSource};
 use crate::link::context::{ClientContext, ClientSettings, Limits};
 use crate::link::internal::InternalConnection;
-use crate::monitor::{Monitor, monitoring_host};
+use crate::monitor::Monitor;
 use crate::proto::info::Info;
 use crate::system::{self, Announcement, ReloadRequest, SystemHandle};
-use crate::tls::{GateLimits, HandshakeGate};
+use crate::tls::HandshakeGate;
+pub use builder::ServerBuilder;
+use doors::{Bound, Doors, Place};
 use identity::Identity;
-use listener::Listener;
+pub use local::{LocalClient, LocalSubscription, RequestError};
+pub use reload::PreparedReload;
 pub use secure::{ClientTls, ClientTlsOptions};
 
 /// The nats-server version whose behaviour this server has; clients gate features on it.
@@ -94,6 +104,17 @@ pub struct ServerOptions {
     pub rates: Arc<RateTable>,
     /// What becomes of messages for connections that are slow.
     pub slow: Arc<SlowTable>,
+    /// Sockets that are bound already, to be used in place of those that would be.
+    pub given: GivenListeners,
+}
+
+/// Sockets that somebody else has bound and listens on.
+#[derive(Debug, Default)]
+pub struct GivenListeners {
+    /// For clients, in place of `host` and `port`.
+    pub clients: Option<TcpListener>,
+    /// For monitoring.
+    pub monitoring: Option<TcpListener>,
 }
 
 /// A server could not start.
@@ -120,6 +141,8 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// What is configured makes no sense: each mistake.
+    Options(Vec<String>),
     /// No key could be made.
     Identity(String),
     /// The settings of accounts cannot be put in force together.
@@ -144,6 +167,7 @@ impl fmt::Display for StartError {
                     "Error listening on unix socket: {path}, {cause:?}"
                 )
             }
+            Self::Options(mistakes) => formatter.write_str(&mistakes.join("\n")),
             Self::Accounts(reason) => formatter.write_str(reason),
             Self::Monitor { address, source } => {
                 let cause = crate::process::os_error_text(source);
@@ -175,10 +199,12 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Inner {
+    /// Where the server's tasks run.
+    runtime: Handle,
     context: Arc<ClientContext>,
     cluster: Option<Cluster>,
     monitor: Arc<Monitor>,
-    monitoring_address: Option<SocketAddr>,
+    doors: Doors,
     /// The services in the system account, unless there is none.
     system: Option<SystemHandle>,
     reload_requests: Mutex<Option<mpsc::Receiver<ReloadRequest>>>,
@@ -186,14 +212,12 @@ struct Inner {
     closing_services: CancellationToken,
     identity: Identity,
     own: Arc<OwnServer>,
-    timeouts: RwLock<Timeouts>,
     tls: RwLock<Option<Arc<ClientTls>>>,
     /// Where handshakes are done, once there is TLS.
     gate: OnceLock<Arc<HandshakeGate>>,
     password_checks: Arc<PasswordChecks>,
-    lame_duck_duration: Duration,
-    lame_duck_grace_period: Duration,
-    address: SocketAddr,
+    /// How long a lame duck takes in all, and before it closes the first client.
+    lame_duck_times: Mutex<(Duration, Duration)>,
     /// Cancelled when no new connection is to be accepted.
     closing_listeners: CancellationToken,
     /// Cancelled when the server is to end.
@@ -210,46 +234,42 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind then.
-    pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
+    pub async fn start(mut options: ServerOptions) -> Result<Self, StartError> {
         let identity = Identity::generate().map_err(StartError::Identity)?;
-        let monitoring = monitoring_listener(&options.configuration).await?;
-        let listeners = bind(&options).await?;
-        let address = listeners.iter().find_map(Listener::address);
+        let given = std::mem::take(&mut options.given);
+        let doors = Doors::default();
+        let places = places(&options);
+        let bound = doors.prepare(&places, given).await?;
+        let address = bound.iter().find_map(Bound::client_address);
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let info = first_info(&options, &identity, address);
-        let broker = Arc::new(match &options.cluster {
-            Some(_) => Broker::new_announced(&options.system_account),
-            None => Broker::new(&options.system_account),
-        });
         let own = Arc::new(accounts::own_server(&options, &info));
-        broker
-            .configure(&options.accounts, &own)
-            .map_err(StartError::Accounts)?;
+        let broker = new_broker(&options, &own)?;
         let context = Arc::new(ClientContext::new(broker, first_settings(&options), info));
-        let (tls, configuration) = (options.tls, options.configuration);
         let urls = client_urls(options.advertise.as_ref(), &options.host, address.port());
         let cluster = start_cluster(options.cluster, &context, urls).await?;
-        let monitor = Arc::new(Monitor::new(Arc::clone(&context), configuration));
+        let monitor = Arc::new(Monitor::new(Arc::clone(&context), options.configuration));
         let closing_services = CancellationToken::new();
         let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
             inner: Arc::new(Inner {
+                runtime: Handle::current(),
                 monitor,
                 system,
                 reload_requests: Mutex::new(Some(reload_requests)),
                 closing_services,
-                monitoring_address: monitoring.as_ref().map(HttpListener::address),
+                doors,
                 context,
                 cluster,
                 identity,
                 own,
-                timeouts: RwLock::new(options.timeouts),
                 tls: RwLock::default(),
                 gate: OnceLock::new(),
                 password_checks: Arc::default(),
-                lame_duck_duration: options.lame_duck_duration,
-                lame_duck_grace_period: options.lame_duck_grace_period,
-                address,
+                lame_duck_times: Mutex::new((
+                    options.lame_duck_duration,
+                    options.lame_duck_grace_period,
+                )),
                 closing_listeners: CancellationToken::new(),
                 stopping: CancellationToken::new(),
                 stopped: CancellationToken::new(),
@@ -258,15 +278,25 @@ impl Server {
                 is_lame_duck: AtomicBool::new(false),
             }),
         };
-        server.replace_tls(tls).map_err(StartError::Handshakes)?;
-        server.inner.begin(listeners, monitoring);
+        let inner = &server.inner;
+        if options.tls.is_some() {
+            inner.start_gate().map_err(StartError::Handshakes)?;
+        }
+        inner.put_tls(options.tls);
+        inner.doors.switch(inner, &places, bound);
+        inner
+            .connections
+            .spawn(accounts::forget_late_requests(Arc::clone(inner)));
+        inner
+            .connections
+            .spawn(shedding::keep_within_budget(Arc::clone(inner)));
         Ok(server)
     }
 
     /// The address that clients connect to, with the real port; port 0 if it listens on a Unix socket only.
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
-        self.inner.address
+        self.inner.doors.client_address()
     }
 
     /// The server's part in its cluster, if it has one.
@@ -278,7 +308,7 @@ impl Server {
     /// The address that monitoring is served on over HTTP, if it is.
     #[must_use]
     pub fn monitoring_address(&self) -> Option<SocketAddr> {
-        self.inner.monitoring_address
+        self.inner.doors.monitoring_address()
     }
 
     /// Requests of operators to read the configuration again, each of which wants to know the outcome.
@@ -302,6 +332,7 @@ impl Server {
             began: newcomer::clocks(),
             nonce: String::new(),
             unix_user: None,
+            in_process: true,
             label: format!("internal - cid:{id}"),
         };
         InternalConnection::new(Arc::clone(context), account, facts)
@@ -329,58 +360,6 @@ impl Server {
     #[must_use]
     pub fn clients(&self) -> &Arc<ClientContext> {
         &self.inner.context
-    }
-
-    /// Puts other limits, rules for coming in and time limits in force for new connections, and shows
-    /// `configuration` in monitoring.
-    pub fn replace_settings(
-        &self,
-        settings: ClientSettings,
-        timeouts: Timeouts,
-        configuration: Arc<Options>,
-    ) {
-        self.inner.context.replace_settings(settings);
-        self.inner.monitor.reconfigure(configuration);
-        *self
-            .inner
-            .timeouts
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = timeouts;
-    }
-
-    /// Puts other settings of accounts in force.
-    ///
-    /// # Errors
-    /// The first setting that makes no sense; nothing has changed then.
-    pub fn configure_accounts(&self, accounts: &[AccountSettings]) -> Result<(), String> {
-        let inner = &self.inner;
-        inner.context.broker.configure(accounts, &inner.own)
-    }
-
-    /// Puts another TLS in force for new connections, or none. Clients whose key is not pinned any more are closed.
-    ///
-    /// # Errors
-    /// If the system has no thread for handshakes to give; nothing changes then.
-    pub fn replace_tls(&self, tls: Option<Arc<ClientTls>>) -> io::Result<()> {
-        let inner = &self.inner;
-        if let Some(tls) = &tls {
-            if inner.gate.get().is_none() {
-                let gate = HandshakeGate::start(GateLimits::default())?;
-                let _ = inner.gate.set(Arc::new(gate));
-            }
-            inner.listeners.spawn(secure::keep_fresh(
-                Arc::downgrade(tls),
-                inner.closing_listeners.clone(),
-            ));
-            for peer in inner.context.broker.peers() {
-                let certificate = peer.tls().map(|facts| facts.peer_certificate.as_deref());
-                if certificate.is_some_and(|certificate| !tls.admits(certificate)) {
-                    peer.close(CloseReason::TlsHandshakeError);
-                }
-            }
-        }
-        *inner.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
-        Ok(())
     }
 
     /// Stops accepting clients, tells those it has to move, closes them one after the other and ends.
@@ -428,17 +407,6 @@ impl Server {
 }
 
 impl Inner {
-    fn begin(self: &Arc<Self>, listeners: Vec<Listener>, monitoring: Option<HttpListener>) {
-        for listener in listeners {
-            self.listeners.spawn(listener.accept(Arc::clone(self)));
-        }
-        self.connections
-            .spawn(accounts::forget_late_requests(Arc::clone(self)));
-        if let Some(monitoring) = monitoring {
-            self.serve_monitoring(monitoring);
-        }
-    }
-
     /// Tells those who listen to the system account that the server leaves.
     async fn announce(&self, announcement: Announcement) {
         if let Some(system) = &self.system {
@@ -453,13 +421,16 @@ impl Inner {
         self.listeners.wait().await;
     }
 
-    /// TLS and where its handshakes are done, if new clients get it.
-    /// Serves monitoring until the server ends.
-    fn serve_monitoring(self: &Arc<Self>, listener: HttpListener) {
+    /// Serves monitoring until its listener is to close.
+    fn serve_monitoring(
+        self: &Arc<Self>,
+        listener: HttpListener,
+        secured: bool,
+        closing: CancellationToken,
+    ) {
         let monitor = Arc::clone(&self.monitor);
-        let is_https = monitor.options().monitoring.https_port.is_some();
-        let secured = is_https.then(|| self.monitoring_security());
-        tokio::spawn(listener.serve(monitor, secured, self.stopping.clone()));
+        let secured = secured.then(|| self.monitoring_security());
+        tokio::spawn(listener.serve(monitor, secured, closing));
     }
 
     /// What handshakes of monitoring are made with, whenever one begins.
@@ -471,6 +442,7 @@ impl Inner {
         })
     }
 
+    /// TLS and where its handshakes are done, if new clients get it.
     fn secured(&self) -> Option<(Arc<ClientTls>, Arc<HandshakeGate>)> {
         let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
         Some((tls.clone()?, self.gate.get()?.clone()))
@@ -478,10 +450,21 @@ impl Inner {
 
     fn surroundings(&self) -> Surroundings {
         Surroundings {
-            timeouts: *self.timeouts.read().unwrap_or_else(PoisonError::into_inner),
+            timeouts: self.context.settings().timeouts,
             password_checks: Arc::clone(&self.password_checks),
             random: random(),
         }
+    }
+
+    /// How long a lame duck takes in all, and before it closes the first client.
+    fn lame_duck_times(&self) -> (Duration, Duration) {
+        let times = self.lame_duck_times.lock();
+        *times.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put_lame_duck(&self, duration: Duration, grace_period: Duration) {
+        let mut times = (self.lame_duck_times.lock()).unwrap_or_else(PoisonError::into_inner);
+        *times = (duration, grace_period);
     }
 
     /// Notes that the server is a lame duck; false when it was one.
@@ -516,51 +499,38 @@ fn start_services(
     (has_services.then(start), reload_requests)
 }
 
-/// Listens for monitoring where the options ask for it.
-async fn monitoring_listener(options: &Options) -> Result<Option<HttpListener>, StartError> {
-    let monitoring = &options.monitoring;
-    let Some(port) = monitoring.http_port.or(monitoring.https_port) else {
-        return Ok(None);
-    };
-    let host = monitoring_host(options);
-    let bound = listener::bind(&host, port).await;
-    let bound = bound.and_then(HttpListener::new);
-    bound.map(Some).map_err(|source| StartError::Monitor {
-        address: format!("{host}:{port}"),
-        source,
-    })
+/// Where to listen.
+fn places(options: &ServerOptions) -> Vec<Place> {
+    let clients = options.listens_on_tcp.then(|| Place::Clients {
+        host: options.host.clone(),
+        port: options.port,
+    });
+    let unix = options.unix_socket.clone().map(Place::Unix);
+    let monitoring = Place::of_monitoring(&options.configuration);
+    clients.into_iter().chain(unix).chain(monitoring).collect()
 }
 
-/// Listens on all that is asked for, or on nothing.
-async fn bind(options: &ServerOptions) -> Result<Vec<Listener>, StartError> {
-    let mut listeners = Vec::new();
-    if options.listens_on_tcp {
-        let (host, port) = (&options.host, options.port);
-        let listener = Listener::bind(host, port).await;
-        listeners.push(listener.map_err(|source| StartError::Listen {
-            address: format!("{host}:{port}"),
-            source,
-        })?);
-    }
-    if let Some(socket) = &options.unix_socket {
-        let listener = Listener::bind_unix(socket);
-        listeners.push(listener.map_err(|source| StartError::ListenUnix {
-            path: socket.path.clone(),
-            source,
-        })?);
-    }
-    Ok(listeners)
+fn new_broker(options: &ServerOptions, own: &Arc<OwnServer>) -> Result<Arc<Broker>, StartError> {
+    let broker = match &options.cluster {
+        Some(_) => Broker::new_announced(&options.system_account),
+        None => Broker::new(&options.system_account),
+    };
+    broker
+        .configure(&options.accounts, own)
+        .map_err(StartError::Accounts)?;
+    Ok(Arc::new(broker))
 }
 
 /// What holds for clients until a reload.
 fn first_settings(options: &ServerOptions) -> ClientSettings {
-    let tls = options.tls.as_deref().map(ClientTls::terms);
+    let tls = options.tls.as_deref();
     ClientSettings {
         limits: options.limits.clone(),
         authenticator: Arc::clone(&options.authenticator),
-        tls: tls.unwrap_or_default(),
+        tls: tls.map(ClientTls::terms).unwrap_or_default(),
         rates: Arc::clone(&options.rates),
         slow: Arc::clone(&options.slow),
+        timeouts: options.timeouts,
     }
 }
 
@@ -579,14 +549,17 @@ fn first_info(options: &ServerOptions, identity: &Identity, address: SocketAddr)
         host,
         port,
         headers: options.limits.headers,
-        max_payload: options
-            .limits
-            .max_payload
-            .map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX)),
+        max_payload: max_payload_told(&options.limits),
         api_lvl: API_LEVEL,
         xkey: identity.xkey.clone(),
         ..Info::default()
     }
+}
+
+/// The limit of payloads as INFO tells it: -1 is none.
+fn max_payload_told(limits: &Limits) -> i64 {
+    let told = |most| i64::try_from(most).unwrap_or(i64::MAX);
+    limits.max_payload.map_or(-1, told)
 }
 
 /// A number that nobody can predict, for spreading work in time.

@@ -29,6 +29,7 @@ pub(super) enum Origin {
         user: u32,
         process: Option<i32>,
     },
+    InProcess,
 }
 
 impl Origin {
@@ -47,6 +48,7 @@ impl fmt::Display for Origin {
                 let process = process.unwrap_or_default();
                 write!(formatter, "unix:{user}:{process}")
             }
+            Self::InProcess => formatter.write_str("in-process"),
         }
     }
 }
@@ -74,6 +76,7 @@ impl Newcomer {
         let (ip, port, unix_user) = match origin {
             Origin::Address(address) => (address.ip().to_string(), address.port(), None),
             Origin::UnixUser { user, .. } => (String::new(), 0, Some(user)),
+            Origin::InProcess => (String::new(), 0, None),
         };
         let facts = Facts {
             id,
@@ -83,6 +86,7 @@ impl Newcomer {
             nonce,
             label: format!("{origin} - cid:{id}"),
             unix_user,
+            in_process: matches!(origin, Origin::InProcess),
         };
         let wire = Arc::new(SocketWire::detached());
         let sender = Box::new(SharedWire(Arc::clone(&wire)));
@@ -170,7 +174,7 @@ impl Newcomer {
 }
 
 /// A challenge for clients that log in with a key: 15 characters of URL-safe base64.
-fn nonce() -> String {
+pub(super) fn nonce() -> String {
     let mut bytes = [0; 11];
     // Without randomness the empty challenge remains, which no signature is accepted for.
     match SystemRandom::new().fill(&mut bytes) {

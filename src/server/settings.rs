@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::account_settings::{account_settings, cluster_name};
-use super::{ClientTls, ClientTlsOptions, ServerOptions};
+use super::{ClientTls, ClientTlsOptions, GivenListeners, ServerOptions};
 use crate::auth::{
     AccountRules, AuthRules, Authenticator, ConnectionType, PermissionRules, ResponseRules, Secret,
     SubjectRules, UserIdentity, UserRules,
@@ -21,6 +21,7 @@ use crate::config::options::tls::{Tls, TlsVersion as ConfiguredVersion};
 use crate::config::options::{accounts, permissions, users};
 use crate::conn::Timeouts;
 use crate::link::context::{ClientSettings, Limits};
+use crate::process::memory_limit;
 use crate::proto::display::PayloadTrace;
 use crate::tls::{CertificateFiles, PinnedCertificates, TlsOptions, TlsVersion};
 
@@ -37,12 +38,9 @@ impl ServerOptions {
             authenticator,
             rates,
             slow,
+            timeouts,
             ..
-        } = client_settings(options, tls.as_deref())?;
-        let cluster = options.cluster.as_ref();
-        let secured = cluster
-            .and_then(|cluster| cluster.tls.as_ref())
-            .map(tls_options);
+        } = client_settings(options, tls.as_deref(), None)?;
         Ok(Self {
             name: options.server_name.clone(),
             host: options.host.clone(),
@@ -54,7 +52,7 @@ impl ServerOptions {
                 .as_deref()
                 .map(|text| advertised(text, options)),
             limits,
-            timeouts: timeouts(options, &authenticator),
+            timeouts,
             lame_duck_duration: options.lame_duck_duration,
             lame_duck_grace_period: options.lame_duck_grace_period,
             system_account: options
@@ -64,13 +62,21 @@ impl ServerOptions {
             accounts: account_settings(options),
             cluster_name: cluster_name(options).to_owned(),
             authenticator,
-            cluster: ClusterOptions::from_config(options, secured)?,
+            cluster: cluster_options(options)?,
             configuration: Arc::new(options.clone()),
             tls,
             rates,
+            given: GivenListeners::default(),
             slow,
         })
     }
+}
+
+/// How the server takes part in a cluster, if it does. Reads the files of its TLS.
+pub(super) fn cluster_options(options: &Options) -> Result<Option<ClusterOptions>, Vec<String>> {
+    let cluster = options.cluster.as_ref();
+    let tls = cluster.and_then(|cluster| cluster.tls.as_ref());
+    ClusterOptions::from_config(options, tls.map(tls_options))
 }
 
 /// TLS of the client listener, if there is to be one. Reads its files.
@@ -124,7 +130,7 @@ fn tls_options(tls: &Tls) -> TlsOptions {
 }
 
 /// Monitoring is served over HTTP or over HTTPS, as on nats-server.
-fn check_monitoring(options: &Options) -> Result<(), String> {
+pub(super) fn check_monitoring(options: &Options) -> Result<(), String> {
     match (options.monitoring.http_port, options.monitoring.https_port) {
         (Some(http), Some(https)) => Err(format!(
             "can't specify both HTTP ({http}) and HTTPs ({https}) ports"
@@ -136,17 +142,20 @@ fn check_monitoring(options: &Options) -> Result<(), String> {
     }
 }
 
-/// What clients may do and who may come in.
+/// What clients may do and who may come in. Logins under the rules of `previous` can be renewed under those made here.
 ///
 /// # Errors
 /// As [`ServerOptions::from_config`].
 pub fn client_settings(
     options: &Options,
     tls: Option<&ClientTls>,
+    previous: Option<&Authenticator>,
 ) -> Result<ClientSettings, Vec<String>> {
+    let authenticator = authenticator(options, previous)?;
     Ok(ClientSettings {
         limits: limits(options),
-        authenticator: authenticator(options)?,
+        timeouts: timeouts(options, &authenticator),
+        authenticator,
         tls: tls.map(ClientTls::terms).unwrap_or_default(),
         rates: Arc::new(rates(options)),
         slow: Arc::new(slow_policies(options)),
@@ -154,8 +163,7 @@ pub fn client_settings(
 }
 
 /// Time limits of clients.
-#[must_use]
-pub fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
+fn timeouts(options: &Options, authenticator: &Authenticator) -> Timeouts {
     let introduction = options.authentication_timeout();
     Timeouts {
         ping_interval: options.ping_interval,
@@ -211,6 +219,7 @@ fn limits(options: &Options) -> Limits {
         max_control_line: size(options.max_control_line.into()),
         max_payload: options.max_payload.map(|bytes| size(bytes.into())),
         max_pending: size(options.max_pending),
+        memory_budget: memory_budget(options),
         max_connections: size(options.max_connections),
         max_connections_per_ip: options
             .max_connections_per_ip
@@ -226,8 +235,23 @@ fn limits(options: &Options) -> Limits {
     }
 }
 
+/// What part of the container's memory may wait for all connections together where nobody says how much. Segments
+/// are up to twice as large as what is in them, and the allocator keeps some of what is given back: under a flood
+/// the process takes up to two and a half times the budget with glibc (docs/sidecar.md).
+const BUDGET_SHARE: u64 = 4;
+
+/// What may wait for all connections together.
+fn memory_budget(options: &Options) -> Option<usize> {
+    let bytes = match options.memory_budget {
+        Some(0) => None,
+        Some(bytes) => Some(bytes),
+        None => memory_limit().map(|limit| limit / BUDGET_SHARE),
+    };
+    bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
 /// `host:port`, or a host alone with the port that is listened on.
-fn advertised(text: &str, options: &Options) -> (String, u16) {
+pub(super) fn advertised(text: &str, options: &Options) -> (String, u16) {
     let split = text
         .rsplit_once(':')
         .filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
@@ -237,12 +261,20 @@ fn advertised(text: &str, options: &Options) -> (String, u16) {
     }
 }
 
-fn authenticator(options: &Options) -> Result<Arc<Authenticator>, Vec<String>> {
-    let mut random = [0; 32];
-    let filled = SystemRandom::new().fill(&mut random);
-    filled.map_err(|_| vec!["no randomness for the keys of password digests".to_owned()])?;
-    Authenticator::new(&auth_rules(options), &random)
-        .map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
+fn authenticator(
+    options: &Options,
+    previous: Option<&Authenticator>,
+) -> Result<Arc<Authenticator>, Vec<String>> {
+    let rules = auth_rules(options);
+    let made = if let Some(previous) = previous {
+        previous.with_rules(&rules)
+    } else {
+        let mut random = [0; 32];
+        let filled = SystemRandom::new().fill(&mut random);
+        filled.map_err(|_| vec!["no randomness for the keys of password digests".to_owned()])?;
+        Authenticator::new(&rules, &random)
+    };
+    made.map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
 }
 
 fn auth_rules(options: &Options) -> AuthRules {

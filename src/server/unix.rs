@@ -13,6 +13,28 @@ use crate::config::options::unix_socket::UnixSocket;
 /// Connections that the system completes before they are accepted; it may allow fewer.
 const BACKLOG: u32 = 4096;
 
+/// A socket that nobody can find yet.
+#[derive(Debug)]
+pub(super) struct HiddenSocket {
+    socket: Socket,
+    file: HiddenFile,
+    /// Where clients will look for it.
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// The file of a hidden socket, which is removed when this is dropped.
+#[derive(Debug)]
+struct HiddenFile(PathBuf);
+
+impl Drop for HiddenFile {
+    fn drop(&mut self) {
+        // It may have got its name.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// A bound socket. Its file is removed when this is dropped, unless somebody has put another one there.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
@@ -22,11 +44,14 @@ pub(super) struct BoundSocket {
     identity: (u64, u64),
 }
 
-/// Listens. The socket gets its permissions and its owner under another name and before it listens, so that there is
-/// no moment in which it could be reached by somebody who may not, whatever the process's umask.
-pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
+/// Makes a socket. It gets its permissions and its owner under another name and before it listens, so that there is
+/// no moment in which it could be reached by somebody who may not, whatever the process's umask. One that takes over
+/// may replace a socket that is listened on.
+pub(super) fn bind(options: &UnixSocket, takes_over: bool) -> io::Result<HiddenSocket> {
     let path = &options.path;
-    refuse_taken(path)?;
+    if !takes_over {
+        refuse_taken(path)?;
+    }
     let hidden = hidden_name(path);
     match fs::remove_file(&hidden) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -36,28 +61,16 @@ pub(super) fn bind(options: &UnixSocket) -> io::Result<BoundSocket> {
     // On Linux the file begins with the permissions of the socket: none for others. Elsewhere this does nothing.
     let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
     socket.bind(&hidden)?;
-    let ready = (|| -> io::Result<(u64, u64)> {
-        chown(&hidden, options.owner, options.group)?;
-        fs::set_permissions(&hidden, Permissions::from_mode(options.mode))?;
-        let file = fs::metadata(&hidden)?;
-        fs::rename(&hidden, path)?;
-        Ok((file.dev(), file.ino()))
-    })();
-    if ready.is_err() {
-        let _ = fs::remove_file(&hidden);
-    }
-    let identity = ready?;
-    match socket.listen(BACKLOG) {
-        Ok(listener) => Ok(BoundSocket {
-            listener,
-            path: path.clone(),
-            identity,
-        }),
-        Err(error) => {
-            let _ = fs::remove_file(path);
-            Err(error)
-        }
-    }
+    let file = HiddenFile(hidden);
+    chown(&file.0, options.owner, options.group)?;
+    fs::set_permissions(&file.0, Permissions::from_mode(options.mode))?;
+    let metadata = fs::metadata(&file.0)?;
+    Ok(HiddenSocket {
+        socket,
+        file,
+        path: path.clone(),
+        identity: (metadata.dev(), metadata.ino()),
+    })
 }
 
 /// What a server left behind that died is replaced; a socket that somebody listens on is not, nor is any other file.
@@ -86,6 +99,30 @@ fn hidden_name(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     path.with_file_name(name)
+}
+
+impl HiddenSocket {
+    /// Puts it in the place of whatever has its name, and listens.
+    pub(super) fn appear(self) -> io::Result<BoundSocket> {
+        let Self {
+            socket,
+            file,
+            path,
+            identity,
+        } = self;
+        fs::rename(&file.0, &path)?;
+        match socket.listen(BACKLOG) {
+            Ok(listener) => Ok(BoundSocket {
+                listener,
+                path,
+                identity,
+            }),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
 }
 
 impl BoundSocket {

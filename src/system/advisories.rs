@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 
-use super::{Announcement, System, clocks};
-use crate::broker::account::GLOBAL_ACCOUNT;
+use super::{Announcement, System, clocks, is_wanted_in};
+use crate::broker::account::{Account, GLOBAL_ACCOUNT};
 use crate::broker::close::CloseReason;
 use crate::broker::events::Event;
 use crate::broker::peer::Peer;
@@ -21,6 +21,9 @@ const CONNECT: &str = "io.nats.server.advisory.v1.client_connect";
 const DISCONNECT: &str = "io.nats.server.advisory.v1.client_disconnect";
 const ACCOUNT_CONNECTIONS: &str = "io.nats.server.advisory.v1.account_connections";
 const SLOW_CONSUMER: &str = "io.midge.server.advisory.v1.slow_consumer";
+
+/// Where an account hears of those who were refused.
+const REFUSED_IN_ACCOUNT: &str = "$SYS.ACCOUNT.CLIENT.AUTH.ERR";
 
 /// Letters of an event's identity, and how many it has.
 const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -163,13 +166,28 @@ impl System {
         let server = self.monitor.server_id();
         let subject = format!("$SYS.SERVER.{server}.CLIENT.AUTH.ERR");
         self.send_disconnected(&subject, peer, reason);
-        let account = account_name(&peer.portrait());
-        let subject = format!("$SYS.ACCOUNT.{account}.DISCONNECT");
+        let name = account_name(&peer.portrait());
+        let subject = format!("$SYS.ACCOUNT.{name}.DISCONNECT");
         self.send_disconnected(&subject, peer, reason);
+        // The account that whoever was refused would have been in is told as well, in its own subjects.
+        if let Some(account) = self.monitor.broker().known_account(&name) {
+            self.send_disconnected_to(&account, REFUSED_IN_ACCOUNT, peer, reason);
+        }
     }
 
     fn send_disconnected(&mut self, subject: &str, peer: &Peer, reason: CloseReason) {
-        if !self.is_wanted(subject) {
+        let account = Arc::clone(self.connection.account());
+        self.send_disconnected_to(&account, subject, peer, reason);
+    }
+
+    fn send_disconnected_to(
+        &mut self,
+        account: &Arc<Account>,
+        subject: &str,
+        peer: &Peer,
+        reason: CloseReason,
+    ) {
+        if !is_wanted_in(account, subject) {
             return;
         }
         let portrait = peer.portrait();
@@ -191,7 +209,7 @@ impl System {
             },
             reason: reason.text(),
         };
-        self.send_event(subject, DISCONNECT, document);
+        self.send_event_to(account, subject, DISCONNECT, document);
     }
 
     fn report_slow_consumer(&mut self, peer: &Peer, reason: CloseReason) {
@@ -243,6 +261,17 @@ impl System {
     }
 
     fn send_event(&mut self, subject: &str, kind: &'static str, document: impl Serialize) {
+        let account = Arc::clone(self.connection.account());
+        self.send_event_to(&account, subject, kind, document);
+    }
+
+    fn send_event_to(
+        &mut self,
+        account: &Arc<Account>,
+        subject: &str,
+        kind: &'static str,
+        document: impl Serialize,
+    ) {
         let envelope = Envelope {
             r#type: kind,
             id: identity(),
@@ -250,7 +279,7 @@ impl System {
             server: self.signature(),
             document,
         };
-        self.send(subject, &envelope);
+        self.send_to(account, subject, &envelope);
     }
 
     /// Tells all others that the server leaves.

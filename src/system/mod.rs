@@ -3,6 +3,7 @@
 
 mod advisories;
 mod questions;
+mod relays;
 mod services;
 mod traces;
 
@@ -21,6 +22,7 @@ use crate::broker::peer::Facts;
 use crate::link::internal::{InternalConnection, Message, Outgoing};
 use crate::monitor::Monitor;
 use crate::monitor::stats::ServerStats;
+use relays::Relays;
 use services::Service;
 
 /// Events that wait to be reported; what comes while so many wait is lost and counted.
@@ -127,6 +129,7 @@ pub(crate) fn start(
         sequence: 0,
         services: HashMap::new(),
         servers: Servers::default(),
+        relays: Relays::default(),
         statistics_interval: FIRST_STATISTICS,
     };
     let waiting = Waiting {
@@ -146,6 +149,7 @@ fn connect(monitor: &Monitor) -> Arc<InternalConnection> {
         port: 0,
         began: clocks(),
         unix_user: None,
+        in_process: false,
         nonce: String::new(),
         label: "SYSTEM".to_owned(),
     };
@@ -165,6 +169,10 @@ struct Waiting {
 struct Servers(HashMap<String, Instant>);
 
 impl Servers {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Notes that a server is there, unless the id is none or too many servers are known.
     fn hear_of(&mut self, id: &str, now: Instant) {
         if let Some(heard) = self.0.get_mut(id) {
@@ -193,6 +201,8 @@ struct System {
     sequence: u64,
     services: HashMap<u64, Service>,
     servers: Servers,
+    /// Questions that other servers have been asked as well.
+    relays: Relays,
     statistics_interval: Duration,
 }
 
@@ -231,6 +241,7 @@ impl System {
                     statistics.as_mut().reset(next);
                 }
                 _ = accounts.tick() => self.report_all_accounts(),
+                () = reached(self.relays.deadline()) => self.end_relays(),
                 message = connection.next() => match message {
                     Some(message) => self.serve(&message),
                     None => self.connect_again(),
@@ -266,14 +277,7 @@ impl System {
 
     /// Whether anybody but this connection listens to `subject` in the system account.
     fn is_wanted(&self, subject: &str) -> bool {
-        let account = self.connection.account();
-        let subject = subject.as_bytes();
-        let matches = account.interest().matches(subject, account.hash(subject));
-        let mut wanted = false;
-        matches.for_each(|subscription| {
-            wanted |= subscription.peer().id() != CONNECTION_NUMBER;
-        });
-        wanted
+        is_wanted_in(self.connection.account(), subject)
     }
 
     /// Sends `document` with the server's signature in front.
@@ -331,6 +335,25 @@ impl System {
 fn is_server_id(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
     text.len() == SERVER_ID_LENGTH && text.starts_with('N') && text.bytes().all(letter)
+}
+
+/// Whether anybody but the server's own connection listens to `subject` in an account.
+fn is_wanted_in(account: &Account, subject: &str) -> bool {
+    let subject = subject.as_bytes();
+    let matches = account.interest().matches(subject, account.hash(subject));
+    let mut wanted = false;
+    matches.for_each(|subscription| {
+        wanted |= subscription.peer().id() != CONNECTION_NUMBER;
+    });
+    wanted
+}
+
+/// Waits until then; for ever without a time.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::System;
+use super::services::{Page, Reply};
+use super::{Signed, System};
 use crate::broker::events::Request;
 use crate::config::Options;
 use crate::config::options::permissions::{Permissions, SubjectPermission};
 use crate::config::options::users::{Identity, User};
-use crate::monitor::accounts::AccountStatsQuery;
-use crate::monitor::connections::ConnectionsQuery;
+use crate::link::internal::Message;
 use crate::monitor::text::{Nanoseconds, lossy};
 
 /// The answer to `$SYS.REQ.USER.INFO`.
@@ -43,70 +43,40 @@ struct ResponsesInfo {
     ttl: Nanoseconds,
 }
 
-#[derive(Debug, Serialize)]
-struct Answer<D> {
-    server: crate::monitor::stats::ServerInfo,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<D>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Mistake>,
-}
-
-#[derive(Debug, Serialize)]
-struct Mistake {
-    code: u16,
-    description: String,
-}
-
 impl System {
     /// Answers a question in the asker's account.
     pub(super) fn answer_question(&mut self, request: &Request) {
-        let account = request.account.name().to_owned();
-        match &*request.subject {
+        let (page, name) = match &*request.subject {
+            b"$SYS.DEBUG.SUBSCRIBERS" => return self.count_everywhere(request),
             b"$SYS.REQ.USER.INFO" => {
                 let info = self.user_info(request);
-                self.answer(request, Ok(info));
+                return self.answer(request, Reply::document(&info));
             }
-            b"$SYS.REQ.ACCOUNT.PING.STATZ" => {
-                let stats = self.monitor.account_stats(&AccountStatsQuery {
-                    accounts: vec![account],
-                    include_unused: false,
-                });
-                self.answer(request, Ok(stats));
-            }
-            _ => {
-                let query = if request.body.is_empty() {
-                    Ok(ConnectionsQuery::default())
-                } else {
-                    serde_json::from_slice(&request.body).map_err(|error| error.to_string())
-                };
-                let page = query.and_then(|query: ConnectionsQuery| {
-                    self.monitor
-                        .connections(&ConnectionsQuery { account, ..query })
-                });
-                self.answer(request, page);
-            }
+            b"$SYS.REQ.ACCOUNT.PING.STATZ" => (Page::AccountStats, "STATZ"),
+            _ => (Page::Connections, "CONNZ"),
+        };
+        // Every server of the cluster answers what it knows of the account, this one first.
+        let account = request.account.name();
+        let question = Message {
+            subject: format!("$SYS.REQ.ACCOUNT.{account}.{name}"),
+            reply: None,
+            subscription: 0,
+            headers: Vec::new(),
+            payload: request.body.to_vec(),
+        };
+        let of_account = |system: &Self| system.account_page(page, account, &question);
+        if let Some(reply) = self.filtered(&question, of_account) {
+            self.answer(request, reply);
         }
+        self.ask_others(request, &question.subject);
     }
 
-    fn answer<D: Serialize>(&mut self, request: &Request, outcome: Result<D, String>) {
-        let server = self.signature();
-        let answer = match outcome {
-            Ok(data) => Answer {
-                server,
-                data: Some(data),
-                error: None,
-            },
-            Err(description) => Answer {
-                server,
-                data: None,
-                error: Some(Mistake {
-                    code: 400,
-                    description,
-                }),
-            },
+    fn answer(&mut self, request: &Request, document: Reply) {
+        let signed = Signed {
+            server: self.signature(),
+            document,
         };
-        self.send_to(&request.account, &lossy(&request.reply), &answer);
+        self.send_to(&request.account, &lossy(&request.reply), &signed);
     }
 
     fn user_info(&self, request: &Request) -> UserInfo {

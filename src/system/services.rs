@@ -14,7 +14,6 @@ use crate::monitor::health::HealthQuery;
 use crate::monitor::routes::RoutesQuery;
 use crate::monitor::subscriptions::SubscriptionsQuery;
 use crate::proto::encode;
-use crate::subject;
 
 /// What a subscription of the server is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +29,8 @@ pub(super) enum Service {
     Reload,
     Kick,
     LameDuck,
+    /// Answers of other servers to a question that was passed on to them.
+    Answers,
     /// Another server's statistics.
     OtherServer,
     /// Another server leaves.
@@ -118,7 +119,7 @@ struct Failure {
 }
 
 impl Reply {
-    fn document(document: &impl Serialize) -> Self {
+    pub(super) fn document(document: &impl Serialize) -> Self {
         match to_raw_value(document) {
             Ok(data) => Self {
                 data: Some(data),
@@ -157,8 +158,6 @@ struct Named {
     #[serde(alias = "acc")]
     account: String,
     cid: u64,
-    #[serde(alias = "subj")]
-    subject: String,
 }
 
 impl System {
@@ -188,6 +187,7 @@ impl System {
         self.serve_on(&format!("$SYS.REQ.SERVER.{id}.RELOAD"), Service::Reload);
         self.serve_on(&format!("$SYS.REQ.SERVER.{id}.KICK"), Service::Kick);
         self.serve_on(&format!("$SYS.REQ.SERVER.{id}.LDM"), Service::LameDuck);
+        self.serve_on(&self.answers_filter(), Service::Answers);
         self.serve_on("$SYS.SERVER.*.STATSZ", Service::OtherServer);
         self.serve_on("$SYS.SERVER.*.SHUTDOWN", Service::OtherServerGone);
         self.serve_on("$SYS.SERVER.*.LAMEDUCK", Service::OtherServerGone);
@@ -213,17 +213,23 @@ impl System {
         if matches!(service, Service::OtherServer | Service::OtherServerGone) {
             return self.hear_of(message, service == Service::OtherServer);
         }
+        if service == Service::Answers {
+            return self.take_answer(message);
+        }
         let Some(reply) = message.reply.as_deref() else {
             return;
         };
         let answer = match service {
             Service::Server(Page::Identity) => return self.send(reply, &self.identity()),
             Service::Account(Page::Connection) => return self.serve_account_connections(message),
-            Service::CountSubscribers => return self.count_subscribers(message, reply),
+            Service::CountSubscribers => return self.count_here(message, reply),
             Service::Reload => return self.reload(message, reply),
             Service::Server(page) => self.filtered(message, |system| system.page(page, message)),
             Service::Account(page) => {
-                self.filtered(message, |system| system.account_page(page, message))
+                let account = message.subject.split('.').nth(3).unwrap_or_default();
+                self.filtered(message, |system| {
+                    system.account_page(page, account, message)
+                })
             }
             Service::AllAccounts => self.filtered(message, |system| {
                 let query = parsed::<AccountStatsQuery>(message).unwrap_or_default();
@@ -231,7 +237,7 @@ impl System {
             }),
             Service::Kick => self.filtered(message, |system| Some(system.kick(message))),
             Service::LameDuck => self.filtered(message, |system| Some(system.move_on(message))),
-            Service::OtherServer | Service::OtherServerGone => None,
+            Service::Answers | Service::OtherServer | Service::OtherServerGone => None,
         };
         if let Some(answer) = answer {
             self.send_signed(reply, answer);
@@ -239,7 +245,7 @@ impl System {
     }
 
     /// The answer of `make`, unless the request is for other servers or makes no sense.
-    fn filtered(
+    pub(super) fn filtered(
         &self,
         message: &Message,
         make: impl FnOnce(&Self) -> Option<Reply>,
@@ -253,10 +259,11 @@ impl System {
 
     fn is_meant(&self, filter: &Filter) -> bool {
         let info = self.monitor.context.info();
+        let cluster = self.monitor.context.topology().cluster;
         let names = [
             (&filter.server_name, &info.server_name),
             (&filter.host, &info.host),
-            (&filter.cluster, &info.cluster),
+            (&filter.cluster, &cluster),
         ];
         let fits = |(wanted, is): (&String, &String)| {
             wanted.is_empty()
@@ -301,9 +308,14 @@ impl System {
         })
     }
 
-    fn account_page(&self, page: Page, message: &Message) -> Option<Reply> {
+    pub(super) fn account_page(
+        &self,
+        page: Page,
+        account: &str,
+        message: &Message,
+    ) -> Option<Reply> {
         let monitor = &self.monitor;
-        let account = message.subject.split('.').nth(3)?.to_owned();
+        let account = account.to_owned();
         Some(match page {
             Page::Subscriptions => asked(message, |query: SubscriptionsQuery| {
                 let query = SubscriptionsQuery {
@@ -358,12 +370,12 @@ impl System {
         }
     }
 
-    fn identity(&self) -> Identity<'_> {
+    fn identity(&self) -> Identity {
         let info = self.monitor.context.info();
         Identity {
-            name: &info.server_name,
-            host: &info.host,
-            id: &info.server_id,
+            name: info.server_name.clone(),
+            host: info.host.clone(),
+            id: info.server_id.clone(),
         }
     }
 
@@ -377,28 +389,6 @@ impl System {
                 self.send_account_connections(reply, stat);
             }
         }
-    }
-
-    fn count_subscribers(&self, message: &Message, reply: &str) {
-        let Ok(named) = parsed::<Named>(message) else {
-            return;
-        };
-        let Some(account) = self.monitor.broker().known_account(&named.account) else {
-            return;
-        };
-        if account.connections.get() == 0 {
-            return;
-        }
-        let wanted = named.subject.as_bytes();
-        let mut count = 0_u64;
-        account.interest().for_each(|subscription| {
-            count += u64::from(if subject::has_wildcard(wanted) {
-                subscription.filter() == wanted
-            } else {
-                subject::matches(subscription.filter(), wanted)
-            });
-        });
-        self.send(reply, &count);
     }
 
     /// Closes a connection.
@@ -471,14 +461,14 @@ impl System {
 }
 
 #[derive(Debug, Serialize)]
-struct Identity<'a> {
-    name: &'a str,
-    host: &'a str,
-    id: &'a str,
+struct Identity {
+    name: String,
+    host: String,
+    id: String,
 }
 
 /// What a request says; everything is at its default where it says nothing.
-fn parsed<Q: DeserializeOwned + Default>(message: &Message) -> Result<Q, String> {
+pub(super) fn parsed<Q: DeserializeOwned + Default>(message: &Message) -> Result<Q, String> {
     if message.payload.is_empty() {
         return Ok(Q::default());
     }

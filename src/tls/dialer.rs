@@ -135,6 +135,23 @@ fn build(options: &TlsOptions, insecure: bool) -> Result<Arc<ClientConfig>, TlsE
     ))))
 }
 
+/// A client that shows no certificate and takes any, for questions without secrets.
+///
+/// # Errors
+/// If the library refuses its own defaults.
+pub fn unverified_client() -> Result<ClientConfig, TlsError> {
+    let (provider, _) = suites::provider(&TlsOptions::default())?;
+    let provider = Arc::new(provider);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| TlsError::Library(error.to_string()))?;
+    let verifier = Arc::new(Anybody(provider));
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    Ok(builder.with_no_client_auth())
+}
+
 /// Takes any certificate, as `insecure` asks; the other side must still own its key.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);

@@ -28,6 +28,13 @@ use crate::broker::security::TlsFacts;
 /// Bytes of a handshake that are kept while it is incomplete: the longest handshake message and its records.
 const HANDSHAKE_LIMIT: usize = 80 * 1024;
 
+/// The same of one that is not among [`LARGE_HANDSHAKES`]: any first message, and common chains of certificates.
+const USUAL_HANDSHAKE: usize = 20 * 1024;
+
+/// Handshakes of more than [`USUAL_HANDSHAKE`] bytes that one thread keeps at a time, as only long chains of
+/// certificates make them; and whoever wants to cost memory.
+const LARGE_HANDSHAKES: usize = 128;
+
 /// Bytes that a client may send behind its handshake before anybody reads them.
 const SURPLUS_LIMIT: usize = 64 * 1024;
 
@@ -273,12 +280,14 @@ impl HandshakeGate {
 struct Room {
     unfinished: Semaphore,
     turns: Semaphore,
+    large: Semaphore,
 }
 
 async fn serve(mut requests: mpsc::Receiver<Request>, unfinished: usize) {
     let room = Rc::new(Room {
         unfinished: Semaphore::new(unfinished),
         turns: Semaphore::new(TURNS),
+        large: Semaphore::new(LARGE_HANDSHAKES),
     });
     let mut running = JoinSet::new();
     while let Some(request) = requests.recv().await {
@@ -331,7 +340,7 @@ async fn admit(
         out: Vec::new(),
         written: 0,
     };
-    within(patience, handshake.run(turn)).await??;
+    within(patience, handshake.run(turn, &room.large)).await??;
     let Handshake {
         socket,
         session,
@@ -364,8 +373,13 @@ struct Handshake {
 }
 
 impl Handshake {
-    async fn run(&mut self, turn: SemaphorePermit<'_>) -> Result<(), HandshakeError> {
+    async fn run(
+        &mut self,
+        turn: SemaphorePermit<'_>,
+        large: &Semaphore,
+    ) -> Result<(), HandshakeError> {
         let mut turn = Some(turn);
+        let mut allowed = None;
         loop {
             let taken = self.take_in();
             if !matches!(&taken, Err(error) if error.is_probe()) {
@@ -380,6 +394,9 @@ impl Handshake {
             }
             if self.received.len() > HANDSHAKE_LIMIT || self.surplus.len() > SURPLUS_LIMIT {
                 return Err(HandshakeError::TooLong);
+            }
+            if self.received.len() > USUAL_HANDSHAKE && allowed.is_none() {
+                allowed = Some(large.try_acquire().map_err(|_| HandshakeError::TooLong)?);
             }
             if turn.is_some() {
                 match timeout(TURN_PATIENCE, self.read()).await {

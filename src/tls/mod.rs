@@ -22,7 +22,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use dialer::{Dialed, TlsDialer};
+pub use dialer::{Dialed, TlsDialer, unverified_client};
 pub use gate::{Established, GateLimits, HandshakeError, HandshakeGate};
 pub use known_hosts::names_known_host;
 pub use listener::{Refresh, TlsListener};

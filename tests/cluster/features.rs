@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::client::{Client, eventually};
+use crate::client::{Client, PATIENCE, eventually};
 use crate::mixed::{check_cluster, start, wait_until_heard, wait_until_linked};
 use crate::node::{Kind, Node, Setup, free_port, program};
 
@@ -256,9 +256,7 @@ fn clients_learn_who_leaves() {
 /// What a server answers to raw bytes on its port for other servers, until it closes or is silent.
 fn answer(port: u16, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("a timeout");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.write_all(bytes).expect("it is sent");
     let mut text = String::new();
     let mut byte = [0];
@@ -457,25 +455,124 @@ fn services_and_streams_are_shared_across_servers() {
     }
 }
 
+/// Reloads a configuration that is taken.
+fn reload(node: &Node, seeds: &[u16], setup: &Setup) {
+    let count = |node: &Node| node.log().matches("Reloaded server configuration").count();
+    let before = count(node);
+    node.configure(seeds, setup);
+    node.signal(Signal::HUP);
+    eventually("the reload", || count(node) > before);
+}
+
+/// What of these subjects crosses from one client to another; the last one always does.
+fn crossing(from: &mut Client, to: &mut Client, subjects: &[&str]) -> Vec<String> {
+    for subject in subjects {
+        from.publish(subject, "x");
+    }
+    let mut crossed = Vec::new();
+    while let Some(message) = to.next() {
+        let last = Some(&*message.subject) == subjects.last().copied();
+        crossed.push(message.subject);
+        if last {
+            break;
+        }
+    }
+    crossed
+}
+
 #[test]
-fn a_cluster_block_that_asks_for_something_else_needs_a_restart() {
-    let seed = free_port();
-    let node = Node::start(Midge, "n0", &[seed], &Setup::default());
-    let reload = |top: &str, more: &str| {
-        let setup = Setup {
-            top: top.to_owned(),
-            ..cluster(more)
+fn a_reload_changes_the_links_to_other_servers() {
+    for other in [Midge, NatsServer] {
+        if program(other).is_none() {
+            continue;
+        }
+        let mut peer = Node::start(other, "n1", &[], &Setup::default());
+        let node = Node::start(Midge, "n0", &[], &Setup::default());
+        let moved = Setup {
+            top: "# the block moves down a line".to_owned(),
+            ..Setup::default()
         };
-        node.configure(&[seed], &setup);
-        node.signal(Signal::HUP);
+        reload(&node, &[], &moved);
+        assert!(!node.log().contains("Reloaded: cluster"), "{}", node.log());
+        let mut clients = [node.client(), peer.client()];
+        for client in &mut clients {
+            for filter in ["a.x", "b.x", "probe"] {
+                client.subscribe(filter, filter);
+            }
+        }
+        // A route comes.
+        let seeds = [peer.route_port];
+        reload(&node, &seeds, &Setup::default());
+        assert!(node.log().contains("Reloaded: cluster routes"));
+        wait_until_heard(&mut clients, "probe");
+        // What servers agree upon changes: links are made anew, and clients stay.
+        for block in [
+            "pool_size: 5",
+            "compression: s2_fast",
+            "permissions { import: \"*\", export: [ \"a.>\", probe ] }",
+        ] {
+            let before = registered(&node);
+            reload(&node, &seeds, &cluster(block));
+            eventually("new links", || registered(&node) > before);
+            wait_until_heard(&mut clients[..1], "probe");
+            let [first, second] = &mut clients;
+            let mut round = 0;
+            eventually("a message crosses", || {
+                round += 1;
+                let body = format!("again {round}");
+                first.publish("probe", &body);
+                first.flush();
+                let pause = Duration::from_millis(300);
+                let mut heard = std::iter::from_fn(|| second.next_within(pause));
+                heard.any(|message| message.body == body)
+            });
+            clients.iter_mut().for_each(|client| drop(client.drain()));
+        }
+        let [first, second] = &mut clients;
+        let crossed = crossing(first, second, &["b.x", "a.x", "probe"]);
+        assert_eq!(crossed, ["a.x", "probe"]);
+        // The route goes, and the link with it.
+        reload(&node, &[], &Setup::default());
+        eventually("the end of the link", || {
+            let told = node.client().info["connect_urls"].clone();
+            let told: Vec<String> = serde_json::from_value(told).unwrap_or_default();
+            told.len() < 2
+        });
+        peer.stop();
+    }
+}
+
+#[test]
+fn other_credentials_end_links_that_others_have_made() {
+    let node = Node::start(Midge, "n0", &[], &Setup::default());
+    let other = Node::start(Midge, "n1", &[node.route_port], &Setup::default());
+    let nodes = [node, other];
+    wait_until_linked(&nodes);
+    let strict = cluster("authorization { user: r, password: s }");
+    reload(&nodes[0], &[], &strict);
+    eventually("the end of the link", || {
+        let told = nodes[0].client().info["connect_urls"].clone();
+        let told: Vec<String> = serde_json::from_value(told).unwrap_or_default();
+        told.len() < 2
+    });
+    let known = Setup {
+        login: "r:s@".to_owned(),
+        ..Setup::default()
     };
-    reload("# the block moves down a line", "");
-    eventually("the same block elsewhere is no change", || {
-        node.log().contains("Reloaded server configuration")
-    });
-    reload("", "pool_size: 5");
-    eventually("a changed block is refused", || {
-        node.log()
-            .contains("config reload not supported for cluster")
-    });
+    reload(&nodes[1], &[nodes[0].route_port], &known);
+    wait_until_linked(&nodes);
+}
+
+#[test]
+fn where_a_node_listens_for_others_needs_a_restart() {
+    let node = Node::start(Midge, "n0", &[], &Setup::default());
+    node.configure(&[], &cluster("port: 1"));
+    node.signal(Signal::HUP);
+    let (old, new) = (node.route_port, 1);
+    let refused = format!("config reload not supported for cluster port: old={old}, new={new}");
+    eventually(&refused, || node.log().contains(&refused));
+    node.configure(&[], &cluster("name: d"));
+    node.signal(Signal::HUP);
+    let refused = "config reload not supported for cluster name: old=c, new=d";
+    eventually(refused, || node.log().contains(refused));
 }

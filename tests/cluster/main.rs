@@ -6,6 +6,7 @@
 #![expect(
     clippy::expect_used,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "helpers of tests: a failed step fails the test, what was skipped is printed, and \
@@ -13,10 +14,12 @@
 )]
 
 mod client;
+mod clients;
 mod faults;
 mod features;
 mod mixed;
 mod node;
+mod party;
 mod proxy;
 mod secure;
 mod simulation;

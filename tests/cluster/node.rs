@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
 use std::hash::BuildHasher as _;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -53,6 +54,7 @@ pub(crate) struct Node {
     directory: tempfile::TempDir,
     client_port: u16,
     pub(crate) route_port: u16,
+    monitoring_port: u16,
     started: usize,
 }
 
@@ -84,6 +86,7 @@ impl Node {
             directory: tempfile::tempdir().expect("a directory"),
             client_port: free_port(),
             route_port: free_port(),
+            monitoring_port: free_port(),
             started: 0,
         };
         node.configure(seeds, setup);
@@ -96,8 +99,9 @@ impl Node {
         let route = |port: &u16| format!("\"nats://{}127.0.0.1:{port}\"", setup.login);
         let routes: Vec<String> = seeds.iter().map(route).collect();
         let text = format!(
-            "host: 127.0.0.1\nport: {}\nserver_name: {}\n{}\ncluster {{\n  name: c\n  host: 127.0.0.1\n  port: {}\n  routes: [ {} ]\n{}\n}}\n",
+            "host: 127.0.0.1\nport: {}\nhttp: \"127.0.0.1:{}\"\nserver_name: {}\n{}\ncluster {{\n  name: c\n  host: 127.0.0.1\n  port: {}\n  routes: [ {} ]\n{}\n}}\n",
             self.client_port,
+            self.monitoring_port,
             self.name,
             setup.top,
             self.route_port,
@@ -138,6 +142,24 @@ impl Node {
 
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.client_port))
+    }
+
+    /// A page of its monitoring.
+    pub(crate) fn page(&self, path: &str) -> serde_json::Value {
+        let mut stream =
+            TcpStream::connect(("127.0.0.1", self.monitoring_port)).expect("it listens");
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(body).expect("JSON")
+    }
+
+    /// How many subscriptions it knows of, those of other nodes included.
+    pub(crate) fn subscriptions(&self) -> u64 {
+        let page = self.page("/subsz");
+        page["num_subscriptions"].as_u64().expect("a number")
     }
 
     pub(crate) fn client(&self) -> Client {

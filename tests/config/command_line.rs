@@ -534,6 +534,62 @@ fn a_test_tells_the_digest_or_all_mistakes() {
 }
 
 #[test]
+fn what_a_reload_would_change_is_told_beforehand() {
+    let directory = tempfile::tempdir().unwrap();
+    let in_force = write(
+        directory.path(),
+        "in-force.conf",
+        "max_payload: 1MB\nauthorization { users: [{user: a, password: secret}] }",
+    );
+    let in_force = in_force.to_str().unwrap();
+    let check = |text: &str| {
+        let other = write(directory.path(), "other.conf", text);
+        let flags = [
+            "-c",
+            in_force,
+            "--check-reload",
+            other.to_str().unwrap(),
+            "-C",
+            "max_pending=8MB",
+        ];
+        match run(&flags) {
+            Ok(Command::Checked { text, exit_code }) => (exit_code, text),
+            Err(failure) => (failure.exit_code, failure.text),
+            other => panic!("{other:?}"),
+        }
+    };
+    let users = |users: &str| format!("authorization {{ users: [{users}] }}\n");
+    let same = users("{user: a, password: secret}") + "max_payload: 1024KB";
+    assert_eq!(check(&same), (0, "Nothing changes.\n".to_owned()));
+    let changed = users("{user: a, password: hidden}, {user: b, password: b}")
+        + "port: 4333\nmax_payload: 2KB";
+    let told = "port: 4222 -> 4333 (the listener opens, closes or moves; connected clients stay)\n\
+        max_payload: 1048576 -> 2048 (applied)\n\
+        authorization.users: added b; changed a (applied; clients that may not be connected any more are closed)\n\
+        A reload puts this in force.\n";
+    assert_eq!(check(&changed), (0, told.to_owned()));
+    let told = "server_name: other (needs a restart)\n\
+        A reload is refused and changes nothing: 1 of this needs a restart.\n";
+    assert_eq!(
+        check(&(same.clone() + "\nserver_name: other")),
+        (2, told.to_owned())
+    );
+    for (mistake, told) in [
+        ("\nmax_paylaod: 1", "other.conf:3:1: unknown field"),
+        ("\nno_auth_user: nobody", "nobody"),
+    ] {
+        let (code, text) = check(&(same.clone() + mistake));
+        assert!(code == 1 && text.contains(told), "{code} {text}");
+    }
+    let alone = failure(&["--check-reload", in_force]);
+    assert!(
+        alone.text.contains("must specify [-c, --config]"),
+        "{}",
+        alone.text
+    );
+}
+
+#[test]
 fn a_reload_reads_the_layers_again() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let path = write(

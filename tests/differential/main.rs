@@ -27,10 +27,20 @@ mod random;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
+mod secured;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
+#[path = "../tls/support.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of TLS use more of it")]
+mod support;
+#[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod verdict;
+#[cfg(test)]
+#[path = "../shared/wait.rs"]
+#[allow(dead_code, reason = "others use more of it")]
+mod wait;

@@ -137,7 +137,8 @@ fn read_ports_file(directory: &Path) -> Option<SocketAddr> {
         .get("nats")?
         .get(0)?
         .as_str()?
-        .strip_prefix("nats://")?
+        .split_once("://")?
+        .1
         .parse()
         .ok()
 }

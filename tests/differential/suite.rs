@@ -149,7 +149,7 @@ fn written() -> Vec<Conversation> {
 }
 
 /// The programs to compare; `None`, said aloud, when the reference is not there.
-fn programs(test: &str) -> Option<Programs> {
+pub(crate) fn programs(test: &str) -> Option<Programs> {
     let kept =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/.cache/python/bin/nats-server");
     let reference = env::var_os("MIDGE_NATS_SERVER").map_or(kept, PathBuf::from);
@@ -365,6 +365,6 @@ impl Report {
     clippy::print_stderr,
     reason = "what a run did and did not do is part of its result"
 )]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -17,7 +17,7 @@ accounts {
 system_account: SYS
 "#;
 
-fn tool() -> Option<PathBuf> {
+pub(crate) fn tool() -> Option<PathBuf> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/.cache/go/bin/nats");
     let program = std::env::var_os("MIDGE_NATS_CLI").map_or(installed, PathBuf::from);
     if program.is_file() {
@@ -28,23 +28,23 @@ fn tool() -> Option<PathBuf> {
 }
 
 /// A server, the tool, and a folder in which the tool finds no settings.
-struct Operator {
+pub(crate) struct Operator {
     tool: PathBuf,
-    server: Server,
+    pub(crate) server: Server,
     home: tempfile::TempDir,
 }
 
 impl Operator {
-    fn new(tool: &Path, program: &Path) -> Self {
+    pub(crate) fn new(tool: &Path, program: &Path, configuration: &str) -> Self {
         Self {
             tool: tool.to_owned(),
-            server: Server::start(program, CONFIGURATION),
+            server: Server::start(program, configuration),
             home: tempfile::tempdir().unwrap(),
         }
     }
 
     /// Runs a command as a user with that name and password; whether it succeeded, and what it said.
-    fn run(&self, user: &str, arguments: &str) -> (bool, String) {
+    pub(crate) fn run(&self, user: &str, arguments: &str) -> (bool, String) {
         let output = Command::new(&self.tool)
             .env_clear()
             .env("HOME", self.home.path())
@@ -60,6 +60,13 @@ impl Operator {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         (output.status.success(), text)
+    }
+}
+
+impl Operator {
+    /// A file that a command has written; empty if there is none.
+    pub(crate) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.home.path().join(name)).unwrap_or_default()
     }
 }
 
@@ -148,7 +155,7 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
 fn the_tools_commands_work() {
     let Some(tool) = tool() else { return };
     for program in std::iter::once(midge()).chain(reference()) {
-        let operator = Operator::new(&tool, &program);
+        let operator = Operator::new(&tool, &program, CONFIGURATION);
         let mut watcher = operator
             .server
             .connect(r#""user":"a","pass":"a","name":"watcher","lang":"test""#);
@@ -163,8 +170,8 @@ fn the_tools_commands_work() {
                 ));
             }
         }
-        let top = std::fs::read_to_string(operator.home.path().join("top.txt"));
-        if !top.as_ref().is_ok_and(|text| text.contains("watcher")) {
+        let top = operator.file("top.txt");
+        if !top.contains("watcher") {
             report.push_str(&format!("nats top: {top:?}\n"));
         }
         assert!(report.is_empty(), "{}:\n{report}", program.display());
@@ -175,7 +182,7 @@ fn the_tools_commands_work() {
 #[test]
 fn others_are_told_nothing() {
     let Some(tool) = tool() else { return };
-    let operator = Operator::new(&tool, &midge());
+    let operator = Operator::new(&tool, &midge(), CONFIGURATION);
     for command in [
         "server info S1 --timeout 1s",
         "server request variables 1 --timeout 1s",

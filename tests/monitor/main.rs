@@ -15,6 +15,8 @@ mod browser;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clustered;
+#[cfg(test)]
 mod compared;
 #[cfg(test)]
 mod embedded;

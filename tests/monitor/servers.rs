@@ -42,6 +42,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) clients: SocketAddr,
     pub(crate) monitoring: SocketAddr,
+    /// Where other servers of its cluster connect; none without a cluster.
+    pub(crate) routes: Option<SocketAddr>,
     directory: tempfile::TempDir,
 }
 
@@ -75,11 +77,12 @@ impl Server {
             found = addresses(directory.path());
             found.is_some()
         });
-        let (clients, monitoring) = found.unwrap();
+        let (clients, monitoring, routes) = found.unwrap();
         Self {
             child,
             clients,
             monitoring,
+            routes,
             directory,
         }
     }
@@ -109,7 +112,7 @@ impl Drop for Server {
     }
 }
 
-fn addresses(directory: &Path) -> Option<(SocketAddr, SocketAddr)> {
+fn addresses(directory: &Path) -> Option<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
     let mut entries = fs::read_dir(directory).ok()?.flatten();
     let path = entries
         .find(|entry| {
@@ -124,7 +127,7 @@ fn addresses(directory: &Path) -> Option<(SocketAddr, SocketAddr)> {
         let url = ports.get(name)?.get(0)?.as_str()?;
         url.split_once("//")?.1.parse().ok()
     };
-    Some((address("nats")?, address("monitoring")?))
+    Some((address("nats")?, address("monitoring")?, address("cluster")))
 }
 
 /// A client that speaks the protocol itself.
@@ -186,25 +189,44 @@ impl Client {
     pub(crate) fn message(&mut self) -> (String, Vec<u8>) {
         loop {
             let line = self.line();
-            let words: Vec<&str> = line.split(' ').collect();
-            let header = match words.first() {
-                Some(&"MSG") => 0,
-                Some(&"HMSG") => words[words.len() - 2].parse().unwrap(),
-                Some(&"PING") => {
-                    self.send("PONG\r\n");
-                    continue;
-                }
-                _ => {
-                    assert!(!line.starts_with("-ERR") && !line.is_empty(), "{line:?}");
-                    continue;
-                }
-            };
-            let size: usize = words[words.len() - 1].parse().unwrap();
-            let mut payload = vec![0; size + 2];
-            self.lines.read_exact(&mut payload).unwrap();
-            self.header = String::from_utf8_lossy(&payload[..header]).into_owned();
-            return (words[1].to_owned(), payload[header..size].to_vec());
+            assert!(!line.starts_with("-ERR") && !line.is_empty(), "{line:?}");
+            if let Some(message) = self.rest_of(&line) {
+                return message;
+            }
         }
+    }
+
+    /// The messages that come before the server answers a PING.
+    pub(crate) fn messages(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.send("PING\r\n");
+        let mut messages = Vec::new();
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "the server has closed");
+            if line == "PONG" {
+                return messages;
+            }
+            messages.extend(self.rest_of(&line));
+        }
+    }
+
+    /// The message that a line begins, if it does; answers a PING.
+    fn rest_of(&mut self, line: &str) -> Option<(String, Vec<u8>)> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let header = match words.first() {
+            Some(&"MSG") => 0,
+            Some(&"HMSG") => words[words.len() - 2].parse().unwrap(),
+            Some(&"PING") => {
+                self.send("PONG\r\n");
+                return None;
+            }
+            _ => return None,
+        };
+        let size: usize = words[words.len() - 1].parse().unwrap();
+        let mut payload = vec![0; size + 2];
+        self.lines.read_exact(&mut payload).unwrap();
+        self.header = String::from_utf8_lossy(&payload[..header]).into_owned();
+        Some((words[1].to_owned(), payload[header..size].to_vec()))
     }
 
     /// The header block of the last message.

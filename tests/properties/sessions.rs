@@ -132,6 +132,7 @@ impl Bench {
             authenticator,
             tls: TlsTerms::default(),
             rates: Arc::default(),
+            timeouts: midge::conn::Timeouts::default(),
         };
         let context = ClientContext::new(Arc::default(), settings, info);
         Self {
@@ -161,6 +162,7 @@ impl Bench {
             nonce: self.nonce.to_owned(),
             label: format!("cid:{id}"),
             unix_user: None,
+            in_process: false,
         };
         let handle = Box::new(RecorderHandle(Arc::clone(&wire)));
         let peer = Arc::new(Peer::new(

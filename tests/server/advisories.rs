@@ -232,7 +232,7 @@ fn cve_2026_33246_and_33223_nobody_else_says_who_asks() {
     }
 }
 
-/// Midge traces no messages; the header that asks for it must not publish anything either.
+/// Whoever may not publish to where reports of a trace would go gets none, and the message is refused.
 #[test]
 fn cve_2026_33249_and_ghsa_p3j5_a_header_publishes_nothing() {
     let server = Process::start(
@@ -246,13 +246,13 @@ fn cve_2026_33249_and_ghsa_p3j5_a_header_publishes_nothing() {
         "Nats-Trace-Dest: closed\r\nNats-Trace-Only: true",
     ] {
         let block = format!("NATS/1.0\r\n{header}\r\n\r\n");
-        few.send(format!("HPUB open {0} {0}\r\n{block}\r\n", block.len()));
-        few.ping();
-        all.send("PING\r\n");
-        all.expect(format!(
-            "HMSG open 1 {0} {0}\r\n{block}\r\nPONG\r\n",
+        few.send(format!(
+            "HPUB open {0} {0}\r\n{block}\r\nPING\r\n",
             block.len()
         ));
+        few.expect("-ERR 'Permissions Violation for Publish to \"closed\"'\r\nPONG\r\n");
+        all.send("PING\r\n");
+        all.expect("PONG\r\n");
     }
 }
 

@@ -30,6 +30,12 @@ mod protocol;
 #[cfg(test)]
 mod queues;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod reload_listeners;
+#[cfg(test)]
+mod reload_options;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod security;

@@ -37,6 +37,16 @@ impl Process {
 
     /// The same by a command that hands its arguments on to the binary.
     pub(crate) fn start_through(mut command: Command, configuration: &str) -> Self {
+        command.args(["-a", "127.0.0.1", "-p", "-1"]);
+        Self::run(command, configuration)
+    }
+
+    /// Starts the binary with a configuration that says where it listens.
+    pub(crate) fn start_where_it_says(configuration: &str) -> Self {
+        Self::run(Command::new(program()), configuration)
+    }
+
+    fn run(mut command: Command, configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         if !configuration.is_empty() {
             let file = directory.path().join("midge.conf");
@@ -44,7 +54,7 @@ impl Process {
             command.arg("-c").arg(file);
         }
         let mut child = command
-            .args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
+            .arg("--ports_file_dir")
             .arg(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -56,7 +66,7 @@ impl Process {
         let mut address = None;
         eventually("the ports file", || {
             assert_eq!(child.try_wait().unwrap(), None, "it ended: {log:?}");
-            address = ports_file(directory.path()).and_then(|path| read_address(&path));
+            address = ports_file(directory.path()).and_then(|path| read_address(&path, "nats"));
             address.is_some()
         });
         Self {
@@ -85,6 +95,45 @@ impl Process {
     /// Replaces the configuration file, which the server was started with, for a reload.
     pub(crate) fn configure(&self, configuration: &str) {
         std::fs::write(self.directory.path().join("midge.conf"), configuration).unwrap();
+    }
+
+    /// Lets it reload another configuration and waits until it has decided; what it logged meanwhile, without
+    /// process and time.
+    pub(crate) fn reload(&self, configuration: &str) -> Vec<String> {
+        let before = self.log().len();
+        self.configure(configuration);
+        self.signal(Signal::HUP);
+        let mut lines = Vec::new();
+        eventually("the outcome of a reload", || {
+            lines = self.log().split_off(before);
+            let ends = ["Reloaded server configuration", "Failed to reload"];
+            lines
+                .iter()
+                .any(|line| ends.iter().any(|end| line.contains(end)))
+        });
+        let text = |line: &String| match line.find(" [") {
+            Some(at) => line.get(at + 1..).unwrap_or_default().to_owned(),
+            None => line.clone(),
+        };
+        lines.iter().map(text).collect()
+    }
+
+    /// Reloads a configuration that must be taken.
+    pub(crate) fn reloaded(&self, configuration: &str) -> Vec<String> {
+        let lines = self.reload(configuration);
+        let last = lines.last().map(String::as_str).unwrap_or_default();
+        assert!(last.contains("Reloaded server configuration"), "{lines:#?}");
+        lines
+    }
+
+    /// Where it serves something now, by the ports file: `nats` or `monitoring`.
+    pub(crate) fn serves(&self, service: &str) -> Option<SocketAddr> {
+        read_address(&ports_file(self.directory.path())?, service)
+    }
+
+    /// The folder of its configuration file.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn connect(&self) -> Client {
@@ -157,18 +206,12 @@ fn ports_file(directory: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The first address for clients; `None` while the file is being written.
-fn read_address(path: &Path) -> Option<SocketAddr> {
+/// The first address of a service; `None` while the file is being written.
+fn read_address(path: &Path, service: &str) -> Option<SocketAddr> {
     let text = std::fs::read_to_string(path).unwrap();
     let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
-    ports["nats"][0]
-        .as_str()
-        .unwrap()
-        .split_once("://")
-        .unwrap()
-        .1
-        .parse()
-        .ok()
+    let url = ports[service][0].as_str()?;
+    url.split_once("://")?.1.parse().ok()
 }
 
 /// A server within the test's process.

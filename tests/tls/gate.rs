@@ -122,6 +122,46 @@ async fn stalling_peers_do_not_keep_others_out() {
     drop(peers);
 }
 
+/// Of those that send the beginning of a message of 64 KiB and then stall only some are kept.
+#[tokio::test]
+async fn large_handshakes_are_few_and_keep_nobody_out() {
+    const KEPT: usize = 128;
+    const TOO_MANY: usize = 60;
+    let site = Site::new();
+    let listener = Arc::new(TlsListener::new(site.options()).unwrap());
+    let limits = GateLimits {
+        unfinished: 1000,
+        ..LIMITS
+    };
+    let mut server = serve(listener, PATIENCE, limits).await;
+    let record = |first: &[u8]| {
+        let mut record = vec![0x16, 3, 1, 0x40, 0];
+        record.extend_from_slice(first);
+        record.resize(5 + 0x4000, 0);
+        record
+    };
+    // Its length stands behind its type, and its first bytes are a version.
+    let large = [record(&[1, 0, 0xff, 0xff, 3, 3]), record(&[])].concat();
+    let address = server.address;
+    let peers = blocking(move || -> Vec<TcpStream> {
+        let connect = |_| {
+            let mut peer = TcpStream::connect(address).unwrap();
+            peer.write_all(&large).unwrap();
+            peer
+        };
+        (0..KEPT + TOO_MANY).map(connect).collect()
+    })
+    .await;
+    for _ in 0..TOO_MANY {
+        let error = server.next().await.unwrap_err();
+        assert!(matches!(error, HandshakeError::TooLong), "{error}");
+    }
+    let config = site.client().config();
+    blocking(move || Client::new(address, config).handshake().unwrap()).await;
+    server.next().await.unwrap();
+    drop(peers);
+}
+
 #[tokio::test]
 async fn beyond_the_queue_connections_are_refused() {
     const PEERS: usize = 200;

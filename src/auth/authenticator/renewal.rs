@@ -17,6 +17,8 @@ impl Authenticator {
             (Proof::Nothing | Proof::Password(_) | Proof::Nkey, _) => self.renew_nothing(facts),
         };
         match renewed {
+            // nats-server closes those whose user is gone as it closes those that move: without an error.
+            Err(Rejection::UnknownUser | Rejection::UnknownNkey) => Renewal::Moved,
             Err(rejection) => Renewal::Refuse(rejection),
             Ok(renewed) if renewed.account != login.account => Renewal::Moved,
             Ok(renewed) => Renewal::Keep(renewed),
@@ -40,9 +42,6 @@ impl Authenticator {
         password: &StoredPassword,
         facts: &ConnectionFacts<'_>,
     ) -> Result<Login, Rejection> {
-        if !self.is_required() {
-            return Ok(self.anybody(Proof::Nothing));
-        }
         if let Some(Single::User(known, stored)) = &self.single
             && known == name
         {
@@ -73,9 +72,6 @@ impl Authenticator {
     }
 
     fn renew_nkey(&self, name: &str, facts: &ConnectionFacts<'_>) -> Result<Login, Rejection> {
-        if !self.is_required() {
-            return Ok(self.anybody(Proof::Nothing));
-        }
         let (member, _) = self.nkeys.get(name).ok_or(Rejection::UnknownNkey)?;
         if !member.may_connect_by(facts.connection_type) {
             return Err(Rejection::ConnectionType);

@@ -1,4 +1,4 @@
-//! The answers that a peer may give to messages it got, where it may publish nothing else.
+//! Who may answer only messages that it got (`allow_responses`).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};

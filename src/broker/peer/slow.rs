@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::{BatchDelivery, COPY_RUN_BYTES, Delivery, NOT_DELIVERED, Parcel, Peer, State};
 use crate::broker::batch::{FrameBytes, Frames};
-use crate::broker::close::CloseReason;
 use crate::broker::spread::Refused;
 use crate::broker::stats::Traffic;
 use crate::broker::subscription::Subscription;
@@ -387,11 +386,6 @@ impl Peer {
                 None => pending > most,
                 Some(slow) => slow.is_over(pending, most),
             }
-    }
-
-    /// Cuts the connection off.
-    pub(super) fn cut_off(&self, state: &mut State) {
-        self.start_closing(state, CloseReason::SlowConsumerPendingBytes);
     }
 }
 

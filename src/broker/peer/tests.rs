@@ -24,10 +24,11 @@ pub(in crate::broker) fn facts(id: u64) -> Facts {
         id,
         ip: String::new(),
         port: 0,
-        began: (SystemTime::UNIX_EPOCH, Instant::now()),
+        began: (std::time::SystemTime::UNIX_EPOCH, Instant::now()),
         nonce: String::new(),
         label: format!("cid:{id}"),
         unix_user: None,
+        in_process: false,
     }
 }
 

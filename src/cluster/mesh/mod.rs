@@ -183,6 +183,21 @@ impl Mesh {
         self.pursue_goals(now);
     }
 
+    /// The server is something else in its cluster from now on, but for its identity and the cluster's name. Links that
+    /// are there stay as they are; those dialed for servers that are not configured any more are the result.
+    pub fn reconfigure(&mut self, config: MeshConfig, now: Duration) -> Vec<LinkId> {
+        let routes = config.routes.clone();
+        self.config = config;
+        self.replace_routes(routes, now);
+        let dropped = |link: &Link| {
+            link.goal
+                .is_some_and(|goal| !self.goals.contains_key(&goal))
+        };
+        let links = self.links.iter();
+        let gone = links.filter(|(_, link)| dropped(link) && !link.closing);
+        gone.map(|(id, _)| *id).collect()
+    }
+
     /// Another server has connected; `address` is where from.
     pub fn accepted(&mut self, link: LinkId, address: &str) {
         self.links.insert(link, Link::new(None, address));

@@ -16,6 +16,8 @@ use crate::config::secret::Secret;
 use crate::config::units::{format_duration, parse_nanoseconds};
 use crate::config::value::{Entry, Node, Value};
 
+/// Port of routes whose URL names none.
+pub const DEFAULT_ROUTE_PORT: u16 = 6222;
 /// Connections to each other server, unless the block says otherwise.
 pub const DEFAULT_POOL_SIZE: u32 = 3;
 /// Routes are pinged at least this often.
@@ -62,22 +64,6 @@ pub struct Cluster {
     pub write_timeout: WriteTimeout,
     /// Where the block was written.
     pub place: Place,
-}
-
-impl Cluster {
-    /// Whether another block asks for the same, wherever each was written.
-    #[must_use]
-    pub fn asks_for_the_same_as(&self, other: &Self) -> bool {
-        let mut other = other.clone();
-        other.place.clone_from(&self.place);
-        for (route, own) in other.routes.iter_mut().zip(&self.routes) {
-            route.place.clone_from(&own.place);
-        }
-        if let (Some(tls), Some(own)) = (&mut other.tls, &self.tls) {
-            tls.place.clone_from(&own.place);
-        }
-        *self == other
-    }
 }
 
 /// How links are compressed.
@@ -155,34 +141,41 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
         .aliases(&["cluster_advertise"])
         .flags(&["cluster_advertise"], "<host:port>")
         .example("nats.example.com:6222")
+        .live()
         .store(|d, e, p| set(&mut d.advertise, optional_text(e, p))),
     option("no_advertise", Kind::Boolean, "false")
         .document("Do not tell clients about the other servers.")
         .flags(&["no_advertise"], "")
+        .live()
         .store(|d, e, p| set(&mut d.no_advertise, boolean(e, p))),
     option("routes", Kind::Texts, "[]")
         .document("URLs of servers to connect to.")
         .flags(&["routes"], "<url,url>")
+        .live()
         .store(|d, e, p| set(&mut d.routes, routes(e, p))),
     option("authorization", Kind::Block, "")
         .document("User and password that other servers must give.")
         .example("{ user: route, password: change-me }")
         .children(authorization::about_link)
+        .live()
         .store(store_authorization),
     option("permissions", Kind::Block, "")
         .document("Subjects to import from and export to other servers.")
         .example("{ import: \">\", export: \">\" }")
         .children(permissions::about)
+        .live()
         .store(store_permissions),
     option("tls", Kind::Block, "")
         .document("TLS for these links; certificates are verified on both sides.")
         .example("{ cert_file: cert.pem, key_file: key.pem, ca_file: ca.pem }")
         .children(tls::about)
+        .live()
         .store(|d, e, p| d.tls = tls(e, Listener::Cluster, p)),
     option("pool_size", Kind::Integer, "3")
         .document(
             "Connections to each other server; -1 is a single one, as before nats-server 2.10.",
         )
+        .live()
         .store(
             |d, e, p| match integer(e, i64::from(i32::MIN), i64::from(i32::MAX), p) {
                 Some(0) => d.pool_size = Some(DEFAULT_POOL_SIZE),
@@ -192,15 +185,18 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
         ),
     option("accounts", Kind::Texts, "[]")
         .document("Accounts with a connection of their own to each other server.")
+        .live()
         .store(|d, e, p| set(&mut d.accounts, super::read::texts(e, p))),
     option("compression", Kind::Mixed, "accept")
         .document(
             "Compression: off, accept, s2_fast, s2_better, s2_best, or s2_auto by round-trip time.",
         )
+        .live()
         .store(|d, e, p| set(&mut d.compression, compression(e, p))),
     option("connect_retries", Kind::Integer, "0")
         .document("Attempts to connect to a server that another one told about.")
         .flags(&["connect_retries"], "<number>")
+        .live()
         .store(|d, e, p| {
             set(
                 &mut d.connect_retries,
@@ -209,14 +205,17 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
         }),
     option("connect_backoff", Kind::Boolean, "false")
         .document("Wait longer after each failed attempt, up to 30s.")
+        .live()
         .store(|d, e, p| set(&mut d.connect_backoff, boolean(e, p))),
     option("ping_interval", Kind::Duration, "")
         .document("Time between pings, at most 30s; the default is that of clients.")
         .example("\"30s\"")
+        .live()
         .store(store_ping_interval),
     option("ping_max", Kind::Integer, "")
         .document("Pings without an answer; the default is that of clients.")
         .example("2")
+        .live()
         .store(|d, e, p| {
             let number = integer(e, 0, i64::from(u32::MAX), p);
             d.ping_max = number
@@ -226,6 +225,7 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
     option("write_deadline", Kind::Duration, "")
         .document("Time a write may take; the default is that of clients.")
         .example("\"10s\"")
+        .live()
         .store(|d, e, p| {
             d.write_deadline = duration(e, Duration::ZERO, p).filter(|read| !read.is_zero());
         }),
@@ -236,6 +236,7 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
     )
     .document("What follows when a write takes longer; by default it is tried again.")
     .without_effect("a link that takes nothing for that long is closed and made again")
+    .live()
     .store(|d, e, p| {
         let words = [
             ("default", WriteTimeout::Default),
@@ -542,35 +543,4 @@ fn thresholds(written: Vec<i64>, entry: &Entry, problems: &mut Problems) -> Opti
 /// What there is to say about the options of the block.
 pub(crate) fn about() -> Vec<&'static About> {
     abouts(CLUSTER)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_are_compared_by_what_they_ask_for() {
-        let place = |line| Place::File {
-            file: "f".into(),
-            line,
-            column: 1,
-        };
-        let route = |line, port| RouteUrl {
-            scheme: "nats".to_owned(),
-            user: None,
-            password: None,
-            host: "a".to_owned(),
-            port: Some(port),
-            place: place(line),
-        };
-        let mut one = empty(place(1));
-        one.routes = vec![route(2, 1)];
-        let mut other = empty(place(3));
-        other.routes = vec![route(4, 1)];
-        assert!(one != other && one.asks_for_the_same_as(&other));
-        other.routes = vec![route(4, 2)];
-        assert!(!one.asks_for_the_same_as(&other));
-        other.routes.clear();
-        assert!(!one.asks_for_the_same_as(&other));
-    }
 }

@@ -95,6 +95,8 @@ pub struct Options {
     pub max_payload: Option<u32>,
     /// Bytes that may wait to be written to one connection before it counts as a slow consumer.
     pub max_pending: u64,
+    /// Bytes that may wait for all connections together; 0 is without a limit, none a quarter of the container's limit.
+    pub memory_budget: Option<u64>,
     /// Closed connections remembered for monitoring.
     pub max_closed_clients: u32,
     /// Time between pings to an idle client.
@@ -109,6 +111,8 @@ pub struct Options {
     pub lame_duck_duration: Duration,
     /// Time before the first client is closed in lame duck mode.
     pub lame_duck_grace_period: Duration,
+    /// Enter lame duck mode on SIGTERM.
+    pub lame_duck_on_term: bool,
     /// Report each n-th failed first attempt to connect to another server.
     pub connect_error_reports: u32,
     /// Report each n-th failed attempt to connect again to another server.
@@ -169,6 +173,7 @@ impl Default for Options {
             max_control_line: 4_096,
             max_payload: Some(1_048_576),
             max_pending: 67_108_864,
+            memory_budget: None,
             max_closed_clients: 10_000,
             ping_interval: Duration::from_secs(120),
             ping_max: 2,
@@ -176,6 +181,7 @@ impl Default for Options {
             write_timeout: WriteTimeout::Default,
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
+            lame_duck_on_term: false,
             connect_error_reports: 3_600,
             reconnect_error_reports: 1,
             no_fast_producer_stall: false,

@@ -37,11 +37,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["net"])
         .flags(&["a", "net", "addr"], "<host>")
         .section(Section::Server)
+        .live()
         .store(|o, e, p| set(&mut o.host, text(e, p).map(host_or_any))),
     option("port", Kind::Integer, "4222")
         .document("Port to listen on for clients; -1 lets the system choose.")
         .flags(&["p", "port"], "<port>")
         .section(Section::Server)
+        .live()
         .store(|o, e, p| {
             set(&mut o.port, port(e, DEFAULT_PORT, p));
             o.listens_on_tcp = true;
@@ -50,11 +52,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Host and port in one, in place of both; or unix:/path, in place of any port.")
         .example("0.0.0.0:4222")
         .section(Section::Server)
+        .live()
         .store(store_listen),
     option("unix_socket", Kind::Mixed, "")
         .document("Unix socket to listen on besides: its path, or a block.")
         .children(super::unix_socket::about)
         .section(Section::Server)
+        .live()
         .store(|o, e, p| {
             if let Some(socket) = super::unix_socket::unix_socket(e, p) {
                 o.unix_socket = Some(socket);
@@ -86,6 +90,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("feature_flags", Kind::Names, "{}")
         .document("Features to opt in to (true) or out of (false).")
         .section(Section::Server)
+        .live()
         .store(|o, e, p| set(&mut o.feature_flags, names(e, p, boolean))),
     option("pid_file", Kind::Path, "")
         .document("File to write the process id to.")
@@ -186,11 +191,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["logfile_size_limit"])
         .flags(&["log_size_limit"], "<bytes>")
         .section(Section::Logging)
+        .live()
         .store(|o, e, p| set(&mut o.log.size_limit, unlimited_unless_positive(e, p))),
     option("log_max_num", Kind::Integer, "0")
         .document("Renamed log files to keep; 0 keeps all.")
         .aliases(&["logfile_max_num"])
         .section(Section::Logging)
+        .live()
         .store(|o, e, p| set(&mut o.log.max_files, unlimited_unless_positive(e, p))),
     option("syslog", Kind::Boolean, "false")
         .document("Log to the system's syslog.")
@@ -231,6 +238,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Subscriptions of one connection; 0 is without a limit.")
         .aliases(&["max_subs"])
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.max_subscriptions, optional_limit(e, I32, p))),
     option("max_subscription_tokens", Kind::Integer, "")
         .document(
@@ -240,6 +248,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["max_sub_tokens"])
         .example("16")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| {
             if let Some(limit) = integer(e, 1, i64::from(u8::MAX), p) {
                 o.max_subscription_tokens = u8::try_from(limit).ok();
@@ -266,10 +275,27 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("max_pending", Kind::Size, "67108864")
         .document("Bytes that may wait for one connection before it is closed as a slow consumer.")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.max_pending, positive(e, i64::MAX, 67_108_864, p))),
+    option("memory_budget", Kind::Size, "")
+        .document(
+            "Bytes that may wait for all connections together; 0 is without a limit, the default \
+             a quarter of the container's.",
+        )
+        .example("256MB")
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| {
+            let bytes = integer(e, 0, i64::MAX, p);
+            set(
+                &mut o.memory_budget,
+                bytes.map(|bytes| u64::try_from(bytes).ok()),
+            );
+        }),
     option("max_closed_clients", Kind::Integer, "10000")
         .document("Closed connections remembered for monitoring.")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.max_closed_clients, positive(e, U32, 10_000, p))),
     option("ping_interval", Kind::Duration, "\"2m\"")
         .document("Time between pings to an idle client.")
@@ -305,6 +331,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         "What follows when a write takes longer: close, or retry; by default clients are closed.",
     )
     .section(Section::Limits)
+    .live()
     .store(|o, e, p| {
         let words = [
             ("default", WriteTimeout::Default),
@@ -321,10 +348,12 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
     option("no_header_support", Kind::Boolean, "false")
         .document("Refuse messages with headers.")
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| set(&mut o.no_header_support, boolean(e, p))),
     option("lame_duck_duration", Kind::Duration, "\"2m\"")
         .document("Time over which clients are closed in lame duck mode, at least 30s.")
         .section(Section::Limits)
+        .live()
         .store(store_lame_duck_duration),
     option("lame_duck_grace_period", Kind::Duration, "\"10s\"")
         .document(
@@ -332,6 +361,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
              lame_duck_duration.",
         )
         .section(Section::Limits)
+        .live()
         .store(|o, e, p| {
             let default = Options::default().lame_duck_grace_period;
             let read = strict_duration(e, p);
@@ -340,6 +370,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
                 read.map(|read| if read.is_zero() { default } else { read }),
             );
         }),
+    option("lame_duck_on_term", Kind::Boolean, "false")
+        .document("Enter lame duck mode on SIGTERM in place of a prompt shutdown.")
+        .section(Section::Limits)
+        .live()
+        .store(|o, e, p| set(&mut o.lame_duck_on_term, boolean(e, p))),
     // Authorization
     option("authorization", Kind::Block, "")
         .document("Who may connect: one user, a token, or a list of users.")
@@ -351,6 +386,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("User that clients without credentials become.")
         .example("guest")
         .section(Section::Authorization)
+        .live()
         .store(|o, e, p| set(&mut o.no_auth_user, optional_text(e, p))),
     option("accounts", Kind::Mixed, "")
         .document("Accounts, each a subject space with its own users, exports and imports.")
@@ -395,6 +431,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Address to serve monitoring on over HTTP.")
         .example("127.0.0.1:8222")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.http_port = monitoring_port(address.port);
@@ -408,11 +445,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .aliases(&["monitor_port"])
         .flags(&["m", "http_port"], "<port>")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.http_port, feature_port(e, p))),
     option("https", Kind::Address, "")
         .document("Address to serve monitoring on over HTTPS, with the certificates of tls.")
         .example("127.0.0.1:8223")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| {
             if let Some(address) = address(e, p) {
                 o.monitoring.https_port = monitoring_port(address.port);
@@ -426,11 +465,13 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         )
         .flags(&["ms", "https_port"], "<port>")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.https_port, feature_port(e, p))),
     option("http_base_path", Kind::Text, "")
         .document("Path before those of all monitoring pages.")
         .example("/nats")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.base_path, optional_text(e, p))),
     option("top_subjects", Kind::Integer, "0")
         .document(top_subjects::DOCUMENT)
@@ -441,16 +482,19 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("User who may see monitoring; without http_user and http_token everybody may.")
         .example("operator")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.user, optional_text(e, p))),
     option("http_password", Kind::Secret, "")
         .document("Password of http_user.")
         .example("change-me")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.password, optional_secret(e, p))),
     option("http_token", Kind::Secret, "")
         .document("Token that may be presented in place of http_user and http_password.")
         .example("change-me")
         .section(Section::Monitoring)
+        .live()
         .store(|o, e, p| set(&mut o.monitoring.token, optional_secret(e, p))),
     // Cluster
     option("cluster", Kind::Block, "")
@@ -483,6 +527,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .example("/var/lib/midge")
         .section(Section::JetStream)
         .without_effect("tools pass it on every start; this version stores no messages")
+        .live()
         .store(|o, e, p| set(&mut o.store_dir, optional_path(e, p))),
     absent(
         "default_js_domain",
@@ -496,6 +541,7 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .document("Do without nats-server's cache of matching subscriptions.")
         .aliases(&["no_sublist_cache"])
         .without_effect("Midge has no such cache; matching is fast without it")
+        .live()
         .store(|o, e, p| set(&mut o.disable_sublist_cache, boolean(e, p))),
     absent("gateway", "Links between clusters.")
         .example("{ name: A, port: 7222 }")
@@ -667,6 +713,8 @@ pub struct Listed {
     /// Whether it stands in the elements of a list, or under a name that the user chooses, so that
     /// no environment variable can mean it.
     pub in_list: bool,
+    /// Whether a reload changes it, or the block around it.
+    live: bool,
 }
 
 impl Listed {
@@ -692,7 +740,7 @@ impl Listed {
 
     /// Whether a change takes effect on reload.
     pub fn live(&self) -> bool {
-        self.about.reload == Reload::Live
+        self.live
     }
 
     /// Why the option changes nothing, if so.
@@ -708,7 +756,7 @@ impl Listed {
 pub fn list() -> Vec<Listed> {
     let mut listed = Vec::new();
     for about in abouts(OPTIONS) {
-        append(&mut listed, &[], about, None, false);
+        append(&mut listed, &[], about, None, (false, false));
     }
     listed
 }
@@ -718,7 +766,7 @@ fn append(
     path: &[&'static str],
     about: &'static About,
     missing: Option<&'static str>,
-    in_list: bool,
+    (in_list, block_is_live): (bool, bool),
 ) {
     let path = [path, &[about.key]].concat();
     let own = match about.support {
@@ -730,13 +778,15 @@ fn append(
     // Elements of lists have no names, and the names of accounts and mappings are the user's.
     let unnamed = matches!(about.kind, Kind::Blocks | Kind::Names) || about.key == "accounts";
     let children_in_list = in_list || unnamed;
+    let live = block_is_live || about.reload == Reload::Live;
     listed.push(Listed {
         path: path.clone(),
         about,
         missing,
         in_list,
+        live,
     });
     for child in children {
-        append(listed, &path, child, missing, children_in_list);
+        append(listed, &path, child, missing, (children_in_list, live));
     }
 }

@@ -1,6 +1,7 @@
 //! Who a client is: CONNECT and what it decides.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Client, Outcome, Stop};
 use crate::auth::{ConnectionFacts, ConnectionType, Credentials, Decision, Login, Rejection};
@@ -33,11 +34,11 @@ impl Client {
         if !self
             .settings
             .authenticator
-            .may_skip_connect(ConnectionType::Standard)
+            .may_skip_connect(self.connection_type())
         {
             return Err(self.deny(turn, Rejection::NoCredentials));
         }
-        let decision = self.decide(turn);
+        let decision = self.decide(turn.now);
         self.awaits_connect = false;
         match decision {
             Decision::Accept(login) => self.bind(turn, &login),
@@ -47,14 +48,15 @@ impl Client {
     }
 
     fn log_in(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        match self.decide(turn) {
+        match self.decide(turn.now) {
             Decision::Accept(login) => self.finish_login(turn, Ok(login)),
             Decision::Reject(rejection) => self.finish_login(turn, Err(rejection)),
             Decision::NeedsBlocking(check) => Err(Stop::Verify(Box::new(check))),
         }
     }
 
-    fn decide(&self, turn: &Turn<'_>) -> Decision {
+    /// Decides who it is by what CONNECT said.
+    pub(super) fn decide(&self, now: Instant) -> Decision {
         let options = &self.options;
         let credentials = Credentials {
             user: &options.user,
@@ -63,20 +65,33 @@ impl Client {
             nkey: &options.nkey,
             signature: &options.sig,
         };
-        let unix_user = self.peer.facts().unix_user;
-        let facts = ConnectionFacts {
-            nonce: self.peer.facts().nonce.as_bytes(),
+        self.settings
+            .authenticator
+            .authenticate(&credentials, &self.facts(), now)
+    }
+
+    /// What is known of it without its help.
+    pub(super) fn facts(&self) -> ConnectionFacts<'_> {
+        let known = self.peer.facts();
+        ConnectionFacts {
+            nonce: known.nonce.as_bytes(),
             certificate: self
                 .peer
                 .tls()
                 .and_then(|tls| tls.peer_certificate.as_deref()),
-            connection_type: ConnectionType::Standard,
-            map_certificate: self.settings.tls.map_certificate && unix_user.is_none(),
-            unix_user,
-        };
-        self.settings
-            .authenticator
-            .authenticate(&credentials, &facts, turn.now)
+            connection_type: self.connection_type(),
+            map_certificate: self.settings.tls.map_certificate && !known.is_local(),
+            unix_user: known.unix_user,
+        }
+    }
+
+    /// How it is connected, as `allowed_connection_types` names it.
+    fn connection_type(&self) -> ConnectionType {
+        if self.peer.facts().in_process {
+            ConnectionType::InProcess
+        } else {
+            ConnectionType::Standard
+        }
     }
 
     /// Acts on the decision about the client's credentials.
@@ -122,22 +137,28 @@ impl Client {
             self.matches.clear();
         }
         self.permissions.clone_from(&login.permissions);
-        self.rates = self
-            .settings
-            .rates
-            .of(login.user.as_deref(), &login.account);
         let policy = (self.settings.slow).of(login.user.as_deref(), &login.account);
         self.peer
             .set_slow_policy(policy, Arc::clone(&self.account.dropped));
         self.peer.set_responses(login.permissions.clone());
         self.tell_peer();
-        self.peer
-            .set_label(&label(self.peer.facts(), &self.options, login));
-        self.introduce(login.user.as_deref(), &login.account);
+        self.become_known_as(login);
         self.context
             .broker
             .notice(|| Event::Connected(Arc::clone(&self.peer)));
         Ok(())
+    }
+
+    /// Notes who it is, where logs, monitoring and rates ask for it.
+    pub(super) fn become_known_as(&mut self, login: &Login) {
+        self.rates = self
+            .settings
+            .rates
+            .of(login.user.as_deref(), &login.account);
+        self.peer
+            .set_label(&label(self.peer.facts(), &self.options, login));
+        self.introduce(login.user.as_deref(), &login.account);
+        self.login = Some(Box::new(login.clone()));
     }
 
     /// Lets monitoring know who the client is or says it is.
@@ -173,6 +194,13 @@ impl Client {
 
     /// The client may not come in. The log says which rule it was, the client does not learn it.
     fn deny(&self, turn: &mut Turn<'_>, rejection: Rejection) -> Stop {
+        self.report_denial(rejection);
+        self.refuse(turn, &ProtocolError::AuthorizationViolation);
+        Stop::Close(CloseReason::AuthenticationViolation)
+    }
+
+    /// Tells the log and whoever hears of events that the client may not be connected.
+    pub(super) fn report_denial(&self, rejection: Rejection) {
         let options = &self.options;
         let who = Credentials {
             user: &options.user,
@@ -185,8 +213,6 @@ impl Client {
         self.context
             .broker
             .notice(|| Event::Refused(Arc::clone(&self.peer)));
-        self.refuse(turn, &ProtocolError::AuthorizationViolation);
-        Stop::Close(CloseReason::AuthenticationViolation)
     }
 }
 

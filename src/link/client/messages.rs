@@ -199,14 +199,19 @@ impl Client {
             return Some(ProtocolError::TooManySubjectTokens(filter.to_vec()));
         }
         let count = self.sids.len().saturating_sub(self.peer.expired());
-        let most = [
-            limits.max_subscriptions,
-            self.account_limits.max_subscriptions,
-        ];
-        if most.into_iter().flatten().any(|most| count >= most) {
+        if self.subscription_limits().any(|most| count >= most) {
             return Some(ProtocolError::MaximumSubscriptions);
         }
         None
+    }
+
+    /// How many subscriptions the client may have: the server's and the account's limit.
+    pub(super) fn subscription_limits(&self) -> impl Iterator<Item = usize> + use<> {
+        let limits = [
+            self.settings.limits.max_subscriptions,
+            self.account_limits.max_subscriptions,
+        ];
+        limits.into_iter().flatten()
     }
 
     pub(super) fn unsubscribe(&mut self, turn: &mut Turn<'_>, unsubscribe: &Unsubscribe<'_>) {

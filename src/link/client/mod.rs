@@ -5,6 +5,7 @@ mod login;
 mod messages;
 mod questions;
 pub mod redact;
+mod renewal;
 mod report;
 mod sids;
 mod trace;
@@ -12,7 +13,7 @@ mod traced;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::auth::{Login, PasswordCheck, Permissions, Rejection};
 use crate::broker::account::{Account, AccountLimits};
@@ -24,6 +25,7 @@ use crate::broker::deliver::Matches;
 use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::broker::rate::Rates;
+use crate::conn::Timeouts;
 use crate::conn::turn::{Input, Link, Served, Turn, Verdict};
 use crate::link::context::{ClientContext, ClientSettings};
 use crate::link::traced::asks;
@@ -54,6 +56,8 @@ pub struct Client {
     /// Those of the account when the client was bound to it.
     account_limits: AccountLimits,
     permissions: Option<Arc<Permissions>>,
+    /// What it was let in as, to be judged again when the rules change.
+    login: Option<Box<Login>>,
     options: ConnectOptions,
     sids: Sids,
     matches: Matches,
@@ -116,6 +120,7 @@ impl Client {
             account,
             account_limits: AccountLimits::default(),
             permissions: None,
+            login: None,
             options: ConnectOptions::default(),
             sids: Sids::default(),
             matches: Matches::default(),
@@ -382,6 +387,8 @@ impl Link for Client {
     }
 
     fn verified(&mut self, turn: &mut Turn<'_>, outcome: Result<Login, Rejection>) -> Verdict {
+        // The rules may have changed while the password was checked.
+        let outcome = outcome.and_then(|login| self.confirmed(login));
         match self.finish_login(turn, outcome) {
             Ok(()) => Verdict::Continue,
             Err(stop) => stop.into(),
@@ -436,6 +443,10 @@ impl Link for Client {
             self.matches.clear();
             self.mapped = Vec::new();
         }
+    }
+
+    fn reconsider(&mut self, now: Instant) -> Option<Timeouts> {
+        self.take_over_settings(now)
     }
 
     fn release(&mut self) -> bool {

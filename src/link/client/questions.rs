@@ -18,6 +18,9 @@ const ABOUT_ACCOUNT: [&[u8]; 3] = [
     b"$SYS.REQ.SERVER.PING.CONNZ",
 ];
 
+/// What clients of the system account may ask about their own account.
+const ABOUT_SYSTEM: &[u8] = b"$SYS.DEBUG.SUBSCRIBERS";
+
 /// Longest question in bytes; some thousand of them may wait for their answers.
 const MAX_QUESTION_BYTES: usize = 4096;
 
@@ -29,7 +32,11 @@ impl Client {
         };
         let broker = &self.context.broker;
         let in_system = Arc::ptr_eq(&self.account, broker.system_account());
-        let about_account = !in_system && ABOUT_ACCOUNT.contains(&message.subject);
+        let about_account = if in_system {
+            message.subject == ABOUT_SYSTEM
+        } else {
+            ABOUT_ACCOUNT.contains(&message.subject)
+        };
         if !broker.is_observed() || !(about_account || message.subject == ABOUT_USER) {
             return false;
         }

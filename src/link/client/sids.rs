@@ -115,6 +115,15 @@ impl Sids {
             .collect()
     }
 
+    /// Those that have not ended, in the order of their names.
+    pub(super) fn open(&self) -> Vec<Arc<Subscription>> {
+        let all = self.row.places.iter().flatten().chain(&self.table);
+        let open = all.filter(|found| !found.is_closed());
+        let mut open: Vec<Arc<Subscription>> = open.map(Arc::clone).collect();
+        open.sort_unstable_by(|one, other| one.sid().cmp(other.sid()));
+        open
+    }
+
     pub(super) fn len(&self) -> usize {
         self.row.taken + self.table.len()
     }

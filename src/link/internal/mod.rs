@@ -56,6 +56,15 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
+/// What became of a message.
+#[derive(Debug)]
+pub struct Published {
+    /// How many subscriptions it reached.
+    pub reached: usize,
+    /// A receiver that does not keep up; publishers should pause for it.
+    pub slow: Option<Arc<Peer>>,
+}
+
 /// A connection within the process, in one account and with every right there. It gets no message that
 /// it publishes itself.
 #[derive(Debug)]
@@ -89,6 +98,7 @@ impl InternalConnection {
             context.settings().limits.max_pending,
         ));
         peer.set_options(false, true, false);
+        peer.join_budget(Arc::clone(&context.broker.budget));
         Self {
             context,
             account,
@@ -157,6 +167,19 @@ impl InternalConnection {
     /// [`InternalError`]; nothing was published then.
     pub fn publish(&self, message: Outgoing<'_>, now: Instant) -> Result<usize, InternalError> {
         self.publish_to(&self.account, message, now)
+            .map(|published| published.reached)
+    }
+
+    /// The same, and which receiver does not keep up.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn publish_paced(
+        &self,
+        message: Outgoing<'_>,
+        now: Instant,
+    ) -> Result<Published, InternalError> {
+        self.publish_to(&self.account, message, now)
     }
 
     /// The same in another account.
@@ -165,7 +188,7 @@ impl InternalConnection {
         account: &Arc<Account>,
         message: Outgoing<'_>,
         now: Instant,
-    ) -> Result<usize, InternalError> {
+    ) -> Result<Published, InternalError> {
         if !subject::is_valid_subject(message.subject.as_bytes()) {
             return Err(InternalError::InvalidSubject);
         }
@@ -193,17 +216,16 @@ impl InternalConnection {
         Ok(self.deliver(account, &publish, now))
     }
 
-    fn deliver(&self, account: &Arc<Account>, message: &Publish<'_>, now: Instant) -> usize {
-        let (delivered, overflows) = with_scratch(|scratch| {
+    fn deliver(&self, account: &Arc<Account>, message: &Publish<'_>, now: Instant) -> Published {
+        let (published, overflows) = with_scratch(|scratch| {
             let deliveries = &mut scratch.deliveries;
             let publication = Publication::new(message, &self.peer, now);
-            let delivered = deliveries.publish_uncached(account, &publication);
+            let reached = deliveries.publish_uncached(account, &publication);
             deliveries.flush(now);
-            // Nobody waits here for slow receivers: what is published is little.
-            drop(deliveries.take_stall());
+            let slow = deliveries.take_stall();
             let (messages, bytes) = deliveries.take_traffic();
             account.sent.add(messages, bytes);
-            (delivered, deliveries.take_overflows())
+            (Published { reached, slow }, deliveries.take_overflows())
         });
         let bytes = message.size.bytes as u64;
         account.received.add(1, bytes);
@@ -211,7 +233,7 @@ impl InternalConnection {
         for slow in overflows {
             self.context.broker.report_overflow(&slow);
         }
-        delivered
+        published
     }
 
     /// The next message; nothing once the connection was cut off and everything has been given out.

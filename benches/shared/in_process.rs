@@ -80,11 +80,6 @@ impl Server {
         }
     }
 
-    /// Finds out from now on to which subjects clients publish most.
-    pub(crate) fn count_subjects(&self) {
-        self.context.broker.global_account().count_subjects(100);
-    }
-
     /// A client that has introduced itself and sent `lines`.
     pub(crate) fn connect(&mut self, lines: &[u8]) -> Party {
         let broker = &self.context.broker;

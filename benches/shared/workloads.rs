@@ -19,7 +19,7 @@ pub(crate) struct Workload {
 type Build = fn() -> Workload;
 
 /// Name and construction of every workload.
-pub(crate) const WORKLOADS: [(&str, Build); 12] = [
+pub(crate) const WORKLOADS: [(&str, Build); 10] = [
     ("publish-16-no-interest", || one_subject(0, 16, false)),
     ("one-to-one-16", || one_subject(1, 16, false)),
     ("one-to-one-1k", || one_subject(1, 1024, false)),
@@ -30,8 +30,6 @@ pub(crate) const WORKLOADS: [(&str, Build); 12] = [
     ("uncached-subjects", || many_subjects(100_000)),
     ("request-reply", requests),
     ("subscribe-unsubscribe", subscriptions),
-    ("top-subjects-one", || one_subject(1, 16, false).counted()),
-    ("top-subjects-many", || many_subjects(100_000).counted()),
 ];
 
 /// Bytes of a batch: about what one read brings.
@@ -56,16 +54,6 @@ impl Workload {
     pub(crate) fn received(&self) -> u64 {
         let all: u64 = self.subscribers.iter().map(Party::received).sum();
         all - self.greeting
-    }
-
-    /// The same while it is found out which subjects are published to most.
-    fn counted(mut self) -> Self {
-        self.server.count_subjects();
-        for _ in 0..WARM_UP_BATCHES {
-            self.run_batch();
-        }
-        self.greeting += self.received();
-        self
     }
 
     fn new(lines: &[&[u8]], batch: Vec<u8>, messages: u64) -> Self {

@@ -165,7 +165,7 @@ impl Account {
     }
 
     /// Finds out to which subjects clients publish most, to tell up to so many; 0 to do so no more.
-    pub fn count_subjects(&self, most: usize) {
+    pub(super) fn count_subjects(&self, most: usize) {
         let mut hot = self.hot.write().unwrap_or_else(PoisonError::into_inner);
         if hot.as_ref().map_or(0, |hot| hot.subjects()) != most {
             *hot = (most > 0).then(|| Arc::new(HotSubjects::new(most)));

@@ -23,6 +23,8 @@ mod embedded;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod servers;

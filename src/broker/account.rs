@@ -9,6 +9,7 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 
 use super::announce::Announcements;
+use super::hot::HotSubjects;
 use super::imports::StreamImport;
 use super::mappings::Mappings;
 use super::message_trace::TraceRules;
@@ -71,6 +72,9 @@ pub struct Account {
     rules: RwLock<Arc<AccountRules>>,
     /// Whether the rules map subjects; looked at for each message.
     maps: AtomicBool,
+    hot: RwLock<Option<Arc<HotSubjects>>>,
+    /// Whether there are `hot` subjects; looked at for each turn.
+    counts_subjects: AtomicBool,
     /// Whether the rules report messages that belong to a trace of other systems.
     traces_parents: AtomicBool,
     imports: RwLock<Imports>,
@@ -103,6 +107,8 @@ impl Account {
             rules: RwLock::default(),
             maps: AtomicBool::new(false),
             traces_parents: AtomicBool::new(false),
+            hot: RwLock::default(),
+            counts_subjects: AtomicBool::new(false),
             imports: RwLock::default(),
             imports_streams: AtomicBool::new(false),
             shadows: Mutex::default(),
@@ -156,6 +162,28 @@ impl Account {
     #[must_use]
     pub fn maps(&self) -> bool {
         self.maps.load(Ordering::Relaxed)
+    }
+
+    /// Finds out to which subjects clients publish most, to tell up to so many; 0 to do so no more.
+    pub(super) fn count_subjects(&self, most: usize) {
+        let mut hot = self.hot.write().unwrap_or_else(PoisonError::into_inner);
+        if hot.as_ref().map_or(0, |hot| hot.subjects()) != most {
+            *hot = (most > 0).then(|| Arc::new(HotSubjects::new(most)));
+        }
+        self.counts_subjects.store(most > 0, Ordering::Relaxed);
+    }
+
+    /// Whether it is found out to which subjects clients publish most.
+    #[must_use]
+    pub fn counts_subjects(&self) -> bool {
+        self.counts_subjects.load(Ordering::Relaxed)
+    }
+
+    /// The subjects that clients publish to most, where that is found out.
+    #[must_use]
+    pub fn hot_subjects(&self) -> Option<Arc<HotSubjects>> {
+        let hot = self.hot.read().unwrap_or_else(PoisonError::into_inner);
+        hot.clone()
     }
 
     /// Whether messages that belong to a trace of other systems are reported.

@@ -64,6 +64,8 @@ pub struct Deliveries {
     pub(super) frame: MessageFrame,
     plain_frame: MessageFrame,
     random: u64,
+    /// A number that tells whose thread this is, among a few.
+    worker: u64,
     messages_out: u64,
     bytes_out: u64,
 }
@@ -216,6 +218,7 @@ impl Deliveries {
             frame: MessageFrame::default(),
             plain_frame: MessageFrame::default(),
             random: seed | 1,
+            worker: seed >> 32,
             messages_out: 0,
             bytes_out: 0,
         }
@@ -609,6 +612,12 @@ impl Deliveries {
                 return;
             }
         }
+    }
+
+    /// A number that belongs to the thread of these deliveries, among a few.
+    #[must_use]
+    pub fn worker(&self) -> u64 {
+        self.worker
     }
 
     /// A number that spreads work evenly; whoever sees many can tell the next.

@@ -11,6 +11,7 @@ pub mod closed;
 pub mod deliver;
 pub mod events;
 pub mod forward;
+pub mod hot;
 pub mod imports;
 pub mod lanes;
 pub mod latency;

@@ -55,6 +55,8 @@ pub struct AccountSettings {
     pub mappings: Vec<MappingRules>,
     /// Where messages that belong to a trace of other systems are reported, if they are.
     pub trace: Option<TraceRules>,
+    /// How many of the subjects that clients publish to most are to be told; 0 not to find out.
+    pub top_subjects: usize,
     /// What it offers to other accounts and takes from them.
     pub sharing: SharingRules,
 }
@@ -63,7 +65,7 @@ pub struct AccountSettings {
 #[derive(Debug)]
 pub struct PreparedAccounts {
     names: HashSet<String>,
-    rules: Vec<(Arc<Account>, AccountRules)>,
+    rules: Vec<(Arc<Account>, AccountRules, usize)>,
     imports: Vec<(Arc<Account>, Imports)>,
 }
 
@@ -231,7 +233,7 @@ impl Broker {
                 mappings,
                 trace,
             };
-            rules.push((account, own));
+            rules.push((account, own, settings.top_subjects));
         }
         Ok(PreparedAccounts {
             names: settings.iter().map(|one| one.name.clone()).collect(),
@@ -247,10 +249,12 @@ impl Broker {
             if !prepared.names.contains(account.name()) {
                 account.replace_rules(AccountRules::default());
                 account.replace_imports(Imports::default());
+                account.count_subjects(0);
             }
         }
-        for (account, rules) in prepared.rules {
+        for (account, rules, top_subjects) in prepared.rules {
             account.replace_rules(rules);
+            account.count_subjects(top_subjects);
         }
         for (account, imports) in prepared.imports {
             account.replace_imports(imports);

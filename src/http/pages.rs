@@ -124,6 +124,7 @@ fn subscriptions(monitor: &Monitor, query: &Query) -> Result<Answer, BadRequest>
         limit: query.integer("limit")?,
         account: query.owned("acc"),
         test: query.owned("test"),
+        top: usize::try_from(query.integer("top")?).unwrap_or(0),
     };
     json(&monitor.subscriptions(&wanted)?)
 }

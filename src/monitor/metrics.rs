@@ -10,6 +10,11 @@ use crate::broker::account::Account;
 /// than a collector likes.
 const MAX_ACCOUNTS: usize = 100;
 
+/// Subjects of all accounts that are shown, where those that are published to most are found out: ten of
+/// each, and no more in all than this.
+const MAX_SUBJECTS: usize = 100;
+const MAX_SUBJECTS_OF_ACCOUNT: usize = 10;
+
 /// Round-trip times are counted up to these limits, in microseconds.
 const ROUND_TRIPS: [u64; 10] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000,
@@ -162,6 +167,7 @@ impl Monitor {
         self.round_trips(&mut page);
         self.account_metrics(&mut page);
         self.route_metrics(&mut page);
+        self.subject_metrics(&mut page);
         page.0.push_str("# EOF\n");
         page.0
     }
@@ -280,6 +286,25 @@ impl Monitor {
                 let labels = format!("{{account=\"{}\"}}", escaped(account.name()));
                 page.sample(&name, &labels, value(account));
             }
+        }
+    }
+
+    fn subject_metrics(&self, page: &mut Page) {
+        let mut subjects = self.top_subjects("", MAX_SUBJECTS_OF_ACCOUNT);
+        if subjects.is_empty() {
+            return;
+        }
+        subjects.truncate(MAX_SUBJECTS);
+        let name = "midge_top_subject_messages";
+        let help = "Published by clients within the last one to two minutes, estimated.";
+        page.family(name, "gauge", "", help);
+        for subject in &subjects {
+            let labels = format!(
+                "{{account=\"{}\",subject=\"{}\"}}",
+                escaped(&subject.account),
+                escaped(&subject.subject)
+            );
+            page.sample(name, &labels, subject.msgs);
         }
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod accounts;
 pub(crate) mod connections;
 pub(crate) mod health;
+mod hot;
 pub(crate) mod metrics;
 pub(crate) mod others;
 pub mod routes;

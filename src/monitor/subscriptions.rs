@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::connections::DEFAULT_LIMIT;
+use super::hot::TopSubject;
 use super::text::{Time, lossy};
 use super::{Monitor, clocks, is_zero};
 use crate::broker::account::Account;
@@ -24,6 +25,8 @@ pub(crate) struct SubscriptionsQuery {
     pub(crate) account: String,
     /// Only those that want this subject; empty for all.
     pub(crate) test: String,
+    /// So many of the subjects that are published to most, of each account.
+    pub(crate) top: usize,
 }
 
 /// The page.
@@ -38,6 +41,9 @@ pub(crate) struct Subscriptions {
     limit: i64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subscriptions_list: Vec<SubscriptionDetail>,
+    /// Not in nats-server, nor here unless asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_subjects: Option<Vec<TopSubject>>,
 }
 
 /// What is counted about interest. Matches are remembered per connection and not counted, so the fields
@@ -142,6 +148,7 @@ impl Monitor {
             offset: query.offset.max(0),
             limit,
             subscriptions_list: Vec::new(),
+            top_subjects: (query.top > 0).then(|| self.top_subjects(&query.account, query.top)),
         };
         if query.subscriptions {
             page.list(&accounts, test);

@@ -4,4 +4,5 @@ pub mod cache;
 pub mod generations;
 pub mod groups;
 pub mod interest;
+pub mod space_saving;
 pub mod trie;

@@ -24,13 +24,15 @@ pub fn account_settings(options: &Options) -> Vec<AccountSettings> {
     let mut settings = vec![AccountSettings {
         name: GLOBAL_ACCOUNT.to_owned(),
         mappings: mapping_rules(&options.mappings),
+        top_subjects: options.top_subjects.into(),
         ..AccountSettings::default()
     }];
-    settings.extend(options.accounts.iter().map(one_account));
+    let of_account = |account| one_account(account, options.top_subjects);
+    settings.extend(options.accounts.iter().map(of_account));
     settings
 }
 
-fn one_account(account: &accounts::Account) -> AccountSettings {
+fn one_account(account: &accounts::Account, top_subjects: u16) -> AccountSettings {
     let size = |limit: Option<u32>| limit.and_then(|limit| usize::try_from(limit).ok());
     AccountSettings {
         name: account.name.clone(),
@@ -40,6 +42,7 @@ fn one_account(account: &accounts::Account) -> AccountSettings {
             max_payload: size(account.limits.max_payload),
         },
         mappings: mapping_rules(&account.mappings),
+        top_subjects: account.top_subjects.unwrap_or(top_subjects).into(),
         trace: account.message_trace.as_ref().map(trace_rules),
         sharing: SharingRules {
             exports: account.exports.iter().map(export_rules).collect(),

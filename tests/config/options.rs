@@ -629,6 +629,11 @@ const REFUSED: &[(&str, &str)] = &[
         "did you mean \"max_connections\"?",
     ),
     (
+        "accounts { A { slow_consumer: wait } }",
+        "unknown slow consumer policy \"wait\"",
+    ),
+    ("accounts { A { top_subjects: 1001 } }", "1000"),
+    (
         "accounts { A { msg_trace: {dest: \"a.*\"} } }",
         "trace destination \"a.*\" is not valid",
     ),

@@ -217,7 +217,7 @@ fn the_dashboard_shows_the_server_in_a_browser() {
     let Some(program) = chromium() else { return };
     let server = Server::start(
         &midge(),
-        "server_name: harbour-1\naccounts: {shop: {users: [{user: shop, password: shop}]}}\n",
+        "server_name: harbour-1\ntop_subjects: 10\naccounts: {shop: {users: [{user: shop, password: shop}]}}\n",
     );
     let (stop, stopped) = mpsc::channel();
     let clients = server.clients;
@@ -236,6 +236,7 @@ fn the_dashboard_shows_the_server_in_a_browser() {
         "<img src=x",
         "shop",
         "messages in /s",
+        "orders.new",
         "none",
     ] {
         eventually(words, || {

@@ -21,6 +21,8 @@ mod compared;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod hot;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod links;

@@ -12,6 +12,8 @@ mod effort;
 #[cfg(test)]
 mod encode;
 #[cfg(test)]
+mod hot;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod outbound;

@@ -197,18 +197,26 @@ impl Peer {
     /// `account` as well.
     pub fn set_slow_policy(&self, policy: SlowPolicy, account: Arc<Traffic>) {
         let mut state = self.lock();
+        // What was held may have to stay now.
         while state.refill() {}
-        state.slow = (policy != SlowPolicy::Disconnect).then(|| {
-            Box::new(Slow {
-                policy,
-                account,
-                dropped_messages: 0,
-                dropped_bytes: 0,
-                drops: false,
-                held: VecDeque::new(),
-                held_bytes: 0,
-            })
-        });
+        match state.slow.as_deref_mut() {
+            Some(slow) => {
+                slow.policy = policy;
+                slow.account = account;
+            }
+            None if policy == SlowPolicy::Disconnect => {}
+            None => {
+                state.slow = Some(Box::new(Slow {
+                    policy,
+                    account,
+                    dropped_messages: 0,
+                    dropped_bytes: 0,
+                    drops: false,
+                    held: VecDeque::new(),
+                    held_bytes: 0,
+                }));
+            }
+        }
     }
 
     /// Whether publishers wait for it for as long as a write may take.
@@ -551,6 +559,22 @@ mod tests {
         );
         assert_eq!(kept.last(), Some(&29));
         assert_eq!((slow.peer.pending(), slow.peer.flush()), (0, Flush::Done));
+    }
+
+    #[test]
+    fn another_policy_keeps_what_was_held_and_counted() {
+        let slow = Slowness::new(SlowPolicy::DropOld);
+        slow.open(50);
+        for number in 0..20 {
+            slow.deliver(number);
+        }
+        let dropped = slow.dropped();
+        assert!(dropped.0 > 0);
+        let account = Arc::clone(&slow.account);
+        slow.peer.set_slow_policy(SlowPolicy::Disconnect, account);
+        assert_eq!(slow.dropped(), dropped);
+        assert!(slow.deliver(20).overflow && slow.peer.condition().closing.is_some());
+        assert_eq!(slow.dropped(), dropped, "it is cut off");
     }
 
     #[test]

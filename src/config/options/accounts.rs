@@ -12,6 +12,7 @@ use super::read::{
 };
 use super::row::{About, Kind, Row, abouts, read_block, read_table};
 use super::slow_consumer::{self, SlowConsumer};
+use super::top_subjects;
 use super::users::{self, User, apply_default_permissions, public_key, users};
 use crate::config::diagnostic::{Diagnostic, Place, Problems};
 use crate::config::subjects;
@@ -43,6 +44,8 @@ pub struct Account {
     pub rate_limit: Option<RateLimit>,
     /// What becomes of messages for its connections that are slow; none is as in nats-server.
     pub slow_consumer: Option<SlowConsumer>,
+    /// How many of the subjects that are published to most are told; none is as at the top level.
+    pub top_subjects: Option<u16>,
     /// Where traced messages are reported.
     pub message_trace: Option<MessageTrace>,
     /// Where it was written.
@@ -224,6 +227,10 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
         .aliases(&["trace_dest"])
         .example("{ dest: traces, sampling: 10 }")
         .store(|d, e, p| set(&mut d.message_trace, message_trace(e, p))),
+    of_account("top_subjects", Kind::Integer, "")
+        .document(top_subjects::DOCUMENT)
+        .example("100")
+        .store(|d, e, p| d.top_subjects = top_subjects::top_subjects(e, p)),
     of_account("jetstream", Kind::Mixed, "false")
         .document("Store messages of the account.")
         .missing("storing messages (JetStream) is not built yet"),
@@ -281,6 +288,7 @@ fn empty(name: &str, place: &Place) -> Account {
         limits: AccountLimits::default(),
         rate_limit: None,
         slow_consumer: None,
+        top_subjects: None,
         message_trace: None,
         place: place.clone(),
     }

@@ -15,6 +15,7 @@ pub mod row;
 pub mod slow_consumer;
 pub mod table;
 pub mod tls;
+mod top_subjects;
 pub mod unix_socket;
 pub mod users;
 pub(crate) mod validate;
@@ -81,6 +82,9 @@ pub struct Options {
     pub max_connections: u64,
     /// Connections at a time from one address; none is without a limit.
     pub max_connections_per_ip: Option<u32>,
+    /// How many of the subjects that are published to most are told, for each account that does not say
+    /// so itself; 0 not to find out.
+    pub top_subjects: u16,
     /// Subscriptions of one connection; none is without a limit.
     pub max_subscriptions: Option<u32>,
     /// Tokens of a subscription's subject; none is without a limit.
@@ -163,6 +167,7 @@ impl Default for Options {
             log: LogOptions::default(),
             max_connections: 65_536,
             max_connections_per_ip: None,
+            top_subjects: 0,
             max_subscriptions: None,
             max_subscription_tokens: None,
             max_control_line: 4_096,

@@ -8,6 +8,7 @@ use super::read::{
     texts,
 };
 use super::row::{About, Kind, Reload, Row, Section, Support, abouts};
+use super::top_subjects;
 use super::unix_socket::{UnixSocket, path_in_url};
 use super::{DEFAULT_PORT, LogFormat, MINIMUM_LAME_DUCK_DURATION, Options, WriteTimeout};
 use crate::config::diagnostic::{Diagnostic, Problems};
@@ -472,6 +473,11 @@ pub(crate) static OPTIONS: &[Row<Options>] = &[
         .section(Section::Monitoring)
         .live()
         .store(|o, e, p| set(&mut o.monitoring.base_path, optional_text(e, p))),
+    option("top_subjects", Kind::Integer, "0")
+        .document(top_subjects::DOCUMENT)
+        .section(Section::Monitoring)
+        .live()
+        .store(|o, e, p| set(&mut o.top_subjects, top_subjects::top_subjects(e, p))),
     option("http_user", Kind::Text, "")
         .document("User who may see monitoring; without http_user and http_token everybody may.")
         .example("operator")

@@ -137,9 +137,7 @@ impl Client {
             self.matches.clear();
         }
         self.permissions.clone_from(&login.permissions);
-        let policy = (self.settings.slow).of(login.user.as_deref(), &login.account);
-        self.peer
-            .set_slow_policy(policy, Arc::clone(&self.account.dropped));
+        self.take_over_slow_policy(login);
         self.peer.set_responses(login.permissions.clone());
         self.tell_peer();
         self.become_known_as(login);
@@ -178,6 +176,13 @@ impl Client {
             user: user.into(),
             account: Arc::clone(account),
         });
+    }
+
+    /// Has the client treated as its user or account says when it is slow.
+    pub(super) fn take_over_slow_policy(&self, login: &Login) {
+        let policy = (self.settings.slow).of(login.user.as_deref(), &login.account);
+        self.peer
+            .set_slow_policy(policy, Arc::clone(&self.account.dropped));
     }
 
     fn check_options(&self, turn: &mut Turn<'_>) -> Outcome {

@@ -1,5 +1,6 @@
 //! Clients: what a server does for each operation of the client protocol.
 
+mod hot;
 mod login;
 mod messages;
 mod questions;
@@ -63,6 +64,8 @@ pub struct Client {
     /// The subject that the last message was mapped to.
     mapped: Vec<u8>,
     rates: Rates,
+    /// Messages until the next that is counted for the subjects published to most.
+    counted_in: u64,
     /// Whether CONNECT has been accepted.
     connected: bool,
     /// Whether nothing but CONNECT may come.
@@ -78,12 +81,16 @@ pub struct Client {
 struct Received {
     messages: u64,
     bytes: u64,
+    /// Which message is to be counted for the subjects that are published to most; 0 for none.
+    drawn: u64,
 }
 
 impl Received {
-    fn count(&mut self, message: &Publish<'_>) {
+    /// Counts a message; whether it is the one that was drawn.
+    fn count(&mut self, message: &Publish<'_>) -> bool {
         self.messages += 1;
         self.bytes += message.size.bytes as u64;
+        self.messages == self.drawn
     }
 }
 
@@ -119,6 +126,7 @@ impl Client {
             matches: Matches::default(),
             mapped: Vec::new(),
             rates: Rates::default(),
+            counted_in: 0,
             connected: false,
             awaits_connect,
             first_pong_sent: false,
@@ -171,15 +179,10 @@ impl Client {
             }
             if let Some((message, length)) = quick::publish(rest, &limits) {
                 consumed += length;
-                received.count(&message);
                 if traces {
                     self.trace_incoming(&Op::Publish(message), rest);
                 }
-                if message.header.is_some() && asks(&message, &self.account) {
-                    self.publish_asking(turn, &message, input);
-                } else if !repeats || !turn.deliveries.repeat(&message) {
-                    self.publish_untraced(turn, &message, input);
-                }
+                self.serve_message(turn, &message, input, received, repeats);
                 continue;
             }
             let op = match parse_any(rest, &limits) {
@@ -233,6 +236,26 @@ impl Client {
         !answers && !traces && !self.peer.tracks_responses() && !self.account.maps()
     }
 
+    /// Publishes a message. `repeats` says that it may be like the one before it.
+    #[inline]
+    fn serve_message(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: &Publish<'_>,
+        input: Input<'_>,
+        received: &mut Received,
+        repeats: bool,
+    ) {
+        if received.count(message) {
+            self.count_subject(turn, message, received);
+        }
+        if message.header.is_some() && asks(message, &self.account) {
+            self.publish_asking(turn, message, input);
+        } else if !repeats || !turn.deliveries.repeat(message) {
+            self.publish_untraced(turn, message, input);
+        }
+    }
+
     fn serve_op(
         &mut self,
         turn: &mut Turn<'_>,
@@ -241,12 +264,7 @@ impl Client {
         received: &mut Received,
     ) -> Outcome {
         if let Op::Publish(message) = op {
-            received.count(message);
-            if message.header.is_some() && asks(message, &self.account) {
-                self.publish_asking(turn, message, input);
-            } else {
-                self.publish_untraced(turn, message, input);
-            }
+            self.serve_message(turn, message, input, received, false);
             return Ok(());
         }
         // Whatever an operation changes must not concern messages before it.
@@ -343,9 +361,17 @@ impl From<Stop> for Verdict {
 impl Link for Client {
     fn serve(&mut self, turn: &mut Turn<'_>, input: Input<'_>) -> Served {
         let mut received = Received::default();
+        if self.account.counts_subjects() {
+            self.draw(turn, &mut received);
+        }
         let served = self.serve_all(turn, input, &mut received);
         turn.deliveries.end_run();
-        let Received { messages, bytes } = received;
+        let Received {
+            messages,
+            bytes,
+            drawn,
+        } = received;
+        self.counted_in = drawn.saturating_sub(messages);
         turn.messages = messages;
         turn.pause = self.rates.take(messages, bytes, turn.now);
         self.peer.count_received(messages, bytes, turn.now);

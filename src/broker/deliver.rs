@@ -52,6 +52,8 @@ pub struct Deliveries {
     run: Run,
     spread: Spread,
     run_account: Option<Arc<Account>>,
+    /// The number of the connection that publishes them.
+    run_publisher: u64,
     /// A subject that nobody wanted a moment ago; empty for none.
     unwanted: Vec<u8>,
     drop_when_gated: bool,
@@ -208,6 +210,7 @@ impl Deliveries {
             run: Run::default(),
             spread: Spread::default(),
             run_account: None,
+            run_publisher: 0,
             unwanted: Vec::new(),
             drop_when_gated: false,
             message_trace: None,
@@ -349,6 +352,7 @@ impl Deliveries {
     ) -> bool {
         if started {
             self.run_account = Some(Arc::clone(account));
+            self.run_publisher = publication.from.id();
             self.drop_when_gated = publication.drop_when_gated;
         }
         started
@@ -411,6 +415,12 @@ impl Deliveries {
 
     /// Delivers several messages to one subscription; what it did not take.
     fn deliver_batch(&mut self, subscription: &Member, frames: Frames<'_>) -> Option<Refused> {
+        if let Some(lanes) = subscription.peer().lanes() {
+            let lane = lanes.lane_of(self.run_publisher)?;
+            let outcome = lane.deliver_batch(subscription, frames, self.drop_when_gated);
+            self.note_peer(&lane, outcome.delivery, outcome.size);
+            return outcome.left;
+        }
         let peer = subscription.peer();
         let outcome = peer.deliver_batch(subscription, frames, self.drop_when_gated);
         self.note(subscription, outcome.delivery, outcome.size);
@@ -557,7 +567,8 @@ impl Deliveries {
 
     fn ship_plain(&mut self, subscription: &Member, shipment: &mut Shipment<'_>) {
         if subscription.is_remote() {
-            self.route_targets.add(subscription);
+            let publisher = shipment.publication.from.id();
+            self.route_targets.add(subscription, publisher);
         } else {
             self.ship(subscription, shipment);
         }

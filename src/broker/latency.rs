@@ -36,7 +36,7 @@ pub struct LatencyRules {
 }
 
 /// Headers that asked for a measurement.
-type Headers = BTreeMap<String, [String; 1]>;
+pub(super) type Headers = BTreeMap<String, [String; 1]>;
 
 /// A request that is measured.
 #[derive(Debug)]
@@ -246,6 +246,12 @@ fn asking_headers(block: &[u8]) -> Option<Headers> {
         _ => return None,
     };
     (flags & 1 == 1).then(|| take(&["Traceparent", "Tracestate"]))
+}
+
+/// Bytes of names and values.
+pub(super) fn header_bytes(headers: &Headers) -> usize {
+    let pairs = headers.iter();
+    pairs.map(|(name, [value])| name.len() + value.len()).sum()
 }
 
 /// Leaves out what would be more than [`HEADER_BYTES`] together with what comes before it.

@@ -23,6 +23,7 @@ use self::slow::Slow;
 use super::batch::{FrameBytes, Frames};
 use super::budget::{Charge, MemoryBudget, Pressure};
 use super::close::CloseReason;
+use super::lanes::Lanes;
 use super::security::TlsFacts;
 use super::spread::Refused;
 use super::subscription::{Count, Subscription};
@@ -68,6 +69,8 @@ pub struct Peer {
     is_route: bool,
     /// Whether messages for another server must name their account.
     names_account: AtomicBool,
+    /// The connections to another server that share its messages, if there are several.
+    pub(super) lanes: OnceLock<Arc<Lanes>>,
     echo: AtomicBool,
     headers: AtomicBool,
     wants_info: AtomicBool,
@@ -233,6 +236,7 @@ impl Peer {
             max_pending: AtomicUsize::new(max_pending),
             is_route: false,
             names_account: AtomicBool::new(true),
+            lanes: OnceLock::new(),
             echo: AtomicBool::new(true),
             headers: AtomicBool::new(false),
             wants_info: AtomicBool::new(false),

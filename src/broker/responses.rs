@@ -14,16 +14,16 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::account::Account;
 use super::imports::{ResponseType, ServiceExport};
-use super::latency::Measurement;
+use super::latency::{Measurement, header_bytes};
 
 /// How all reply subjects begin that lead to another account; clients may not ask for answers there.
 pub(super) const REPLY_PREFIX: &[u8] = b"_R_.";
 
-/// Requests of which an account awaits answers at a time, and bytes of the requesters' own reply subjects that are
-/// kept for them. Each requesting account may have as much of that as it leaves to all others, see [`Used::leaves`].
+/// Requests of which an account awaits answers at a time, and bytes that requesters chose, reply subjects and headers,
+/// which are kept for them. Each requesting account may have as much of that as it leaves to all others, see [`Used::leaves`].
 const MOST: Used = Used {
     requests: 1 << 20,
-    reply_bytes: 64 * 1024 * 1024,
+    bytes: 64 * 1024 * 1024,
 };
 
 /// Letters of the word that all reply subjects of an account have, and of the one that tells them
@@ -50,6 +50,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Bytes that the requester chose.
+    fn bytes(&self) -> usize {
+        let headers = self.measurement.as_ref();
+        self.reply.len() + headers.map_or(0, |measurement| header_bytes(&measurement.headers))
+    }
+
     fn asked_by(&self) -> Requester {
         Requester(self.requester.as_ptr().addr())
     }
@@ -112,25 +118,24 @@ struct Requester(usize);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Used {
     requests: usize,
-    reply_bytes: usize,
+    bytes: usize,
 }
 
 impl Used {
     fn add(&mut self, pending: &Pending) {
         self.requests += 1;
-        self.reply_bytes += pending.reply.len();
+        self.bytes += pending.bytes();
     }
 
     fn subtract(&mut self, pending: &Pending) {
         self.requests -= 1;
-        self.reply_bytes -= pending.reply.len();
+        self.bytes -= pending.bytes();
     }
 
     /// Whether an account that uses so much, where all use `all`, leaves as much room as it takes itself. So one that
     /// takes all it can get leaves half of the room to others, two of them a third, and so on.
     fn leaves(&self, all: &Self, most: &Self) -> bool {
-        all.requests + self.requests <= most.requests
-            && all.reply_bytes + self.reply_bytes <= most.reply_bytes
+        all.requests + self.requests <= most.requests && all.bytes + self.bytes <= most.bytes
     }
 }
 
@@ -256,12 +261,15 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::latency::LatencyRules;
+    use crate::broker::peer::tests::peer;
     use crate::broker::registry::Broker;
+    use crate::broker::sharing::OwnServer;
     use std::time::Duration;
 
     const FEW: Used = Used {
         requests: 12,
-        reply_bytes: 120,
+        bytes: 120,
     };
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
@@ -315,5 +323,38 @@ mod tests {
             assert!(after.is_empty() && responses.pending.is_empty());
             assert!(responses.usage.all == Used::default() && responses.usage.by.is_empty());
         }
+    }
+
+    #[test]
+    fn headers_for_reports_take_room_as_well() {
+        let broker = Broker::default();
+        let requester = broker.account("requester");
+        let measured = |value: &str| Pending {
+            measurement: Some(Arc::new(Measurement {
+                rules: LatencyRules {
+                    subject: "reports".to_owned(),
+                    percent: 0,
+                },
+                requester: peer(1),
+                account: "requester".to_owned(),
+                share: false,
+                headers: [("B3".to_owned(), [value.to_owned()])].into(),
+                server: Arc::new(OwnServer {
+                    name: String::new(),
+                    cluster: String::new(),
+                    peer: peer(2),
+                }),
+                since: start(),
+            })),
+            ..pending(&requester, "r", start())
+        };
+        let mut responses = Responses::default();
+        responses.filter().unwrap();
+        let long = "x".repeat(FEW.bytes / 2 - 3);
+        assert!(responses.enter_up_to(&FEW, measured(&long)).is_some());
+        assert!(responses.enter_up_to(&FEW, measured("")).is_none());
+        let late = responses.expire(start() + Duration::from_secs(2));
+        assert_eq!(late.len(), 1);
+        assert!(responses.enter_up_to(&FEW, measured("")).is_some());
     }
 }

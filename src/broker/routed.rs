@@ -37,9 +37,18 @@ impl RouteTargets {
         self.count == 0
     }
 
-    /// Adds the server of `subscription`, and the subscription's queue group if it has one.
-    pub(super) fn add(&mut self, subscription: &Subscription) {
-        let (peer, queue) = (subscription.peer(), subscription.queue());
+    /// Adds the server of `subscription` for a message of the connection number `publisher`, and the
+    /// subscription's queue group if it has one. False if the message has no way there now.
+    pub(super) fn add(&mut self, subscription: &Subscription, publisher: u64) -> bool {
+        let (mut peer, queue) = (subscription.peer(), subscription.queue());
+        let lane;
+        if let Some(lanes) = peer.lanes() {
+            lane = lanes.lane_of(publisher);
+            let Some(lane) = &lane else {
+                return false;
+            };
+            peer = lane;
+        }
         let used = self.list.get(..self.count).unwrap_or_default();
         let at = used
             .iter()
@@ -61,6 +70,7 @@ impl RouteTargets {
             target.queues.extend_from_slice(queue);
             target.queues.push(b' ');
         }
+        true
     }
 }
 
@@ -93,11 +103,13 @@ impl Deliveries {
             .split_at_checked(first.unwrap_or(0))
             .unwrap_or((&[], members));
         for subscription in before.iter().chain(after) {
-            if subscription.is_remote() {
-                self.route_targets.add(subscription);
-                return;
-            }
-            if self.ship(subscription, shipment) {
+            let taken = if subscription.is_remote() {
+                let publisher = shipment.publication.from.id();
+                self.route_targets.add(subscription, publisher)
+            } else {
+                self.ship(subscription, shipment)
+            };
+            if taken {
                 return;
             }
         }
@@ -237,10 +249,10 @@ impl Deliveries {
         let all = account.interest().matches(subject, account.hash(subject));
         let members = all.groups().iter().flat_map(|group| &group.members);
         let mut others = members.filter(|member| {
-            member.queue() == Some(queue) && member.is_remote() && !Arc::ptr_eq(member.peer(), from)
+            member.queue() == Some(queue) && member.is_remote() && !member.peer().leads_where(from)
         });
         if let Some(other) = others.next() {
-            self.route_targets.add(other);
+            self.route_targets.add(other, from.id());
         }
     }
 }

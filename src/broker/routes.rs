@@ -1,8 +1,9 @@
 //! Which accounts' interest goes over which link to another server.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::account::Account;
+use super::lanes::Lanes;
 use super::peer::Peer;
 use crate::auth::Permissions;
 
@@ -18,6 +19,15 @@ pub enum Share {
     },
     /// All accounts: the other server has no pool.
     All,
+    /// All accounts, whose messages are spread over `count` connections to `server`.
+    Lane {
+        /// The other server's identity.
+        server: String,
+        /// Which of the connections it is.
+        index: usize,
+        /// How many there are to be.
+        count: usize,
+    },
     /// This account alone, which lines then do not name.
     Account(String),
 }
@@ -33,6 +43,8 @@ struct State {
     links: Vec<RouteLink>,
     /// Accounts that have links of their own.
     pinned: Vec<String>,
+    /// The lanes to other servers, by their identities; they last as long as their links.
+    lanes: Vec<(String, Weak<Lanes>)>,
 }
 
 #[derive(Debug)]
@@ -77,6 +89,15 @@ impl LockedRoutes<'_> {
         permissions: Option<Arc<Permissions>>,
         accounts: impl Iterator<Item = Arc<Account>>,
     ) {
+        if let Share::Lane {
+            server,
+            index,
+            count,
+        } = &share
+        {
+            let lanes = self.0.lanes_to(server, *count);
+            peer.lanes.get_or_init(|| lanes).open(*index, &peer);
+        }
         let link = RouteLink {
             peer,
             share,
@@ -94,6 +115,9 @@ impl LockedRoutes<'_> {
         peer: &Arc<Peer>,
         accounts: impl Iterator<Item = Arc<Account>>,
     ) {
+        if let Some(lanes) = peer.lanes() {
+            lanes.close(peer);
+        }
         let before = self.0.links.len();
         self.0.links.retain(|link| !Arc::ptr_eq(&link.peer, peer));
         if self.0.links.len() < before {
@@ -113,6 +137,19 @@ impl LockedRoutes<'_> {
     }
 }
 
+impl State {
+    fn lanes_to(&mut self, server: &str, count: usize) -> Arc<Lanes> {
+        self.lanes.retain(|(_, lanes)| lanes.strong_count() > 0);
+        let mut known = self.lanes.iter().filter(|(known, _)| known == server);
+        if let Some(lanes) = known.find_map(|(_, lanes)| lanes.upgrade()) {
+            return lanes;
+        }
+        let lanes = Arc::new(Lanes::new(count));
+        self.lanes.push((server.to_owned(), Arc::downgrade(&lanes)));
+        lanes
+    }
+}
+
 impl RouteLink {
     fn join(&self, account: &Account, pinned: &[String]) {
         if let Some(announcements) = account.announcements()
@@ -127,10 +164,15 @@ fn serves(share: &Share, account: &str, pinned: &[String]) -> bool {
     match share {
         Share::All => true,
         Share::Account(own) => own == account,
+        Share::Lane { .. } => !is_pinned(account, pinned),
         Share::Slot { index, size } => {
-            !pinned.iter().any(|pinned| pinned == account) && slot_of(account, *size) == *index
+            !is_pinned(account, pinned) && slot_of(account, *size) == *index
         }
     }
+}
+
+fn is_pinned(account: &str, pinned: &[String]) -> bool {
+    pinned.iter().any(|pinned| pinned == account)
 }
 
 /// Which slot of a pool of `size` connections serves an account: the same on all servers (oracle).

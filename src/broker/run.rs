@@ -219,7 +219,7 @@ impl Run {
             let servers = list.iter().enumerate().filter(|(index, target)| {
                 // A server gets a message once, however many of its wishes match.
                 let earlier = list.get(..*index).unwrap_or_default();
-                let same = |other: &Arc<Subscription>| Arc::ptr_eq(other.peer(), target.peer());
+                let same = |other: &Arc<Subscription>| other.peer().leads_where(target.peer());
                 target.is_remote() && !earlier.iter().any(same)
             });
             deliver_all(

@@ -62,6 +62,10 @@ pub struct ServerStats {
     pub received: Traffic,
     /// Messages to clients that have closed.
     pub sent_to_closed: Traffic,
+    /// Messages from other servers.
+    pub received_from_servers: Traffic,
+    /// Messages over links to other servers that have ended.
+    pub sent_to_closed_servers: Traffic,
     /// Connections cut because they did not drain what was sent to them.
     pub slow_consumers: Counter,
     /// Connections cut because they did not answer pings.

@@ -27,6 +27,7 @@ use crate::broker::routes::Share;
 use crate::broker::security::TlsFacts;
 use crate::config::Secret;
 use crate::conn::checks::PasswordChecks;
+use crate::conn::compression::Level;
 use crate::conn::transport::{ReadHalf, SharedWire, SocketWire, WriteHalf, split_tcp};
 use crate::conn::{Connection, Surroundings, Timeouts};
 use crate::link::context::ClientContext;
@@ -41,7 +42,6 @@ use mesh::{Action, Endpoint, GoalId, LinkId, Mesh, MeshConfig, Target};
 pub use names::client_urls;
 pub use reload::Relink;
 pub use secure::ClusterTls;
-pub use status::RouteStatus;
 
 /// First and longest pause after the system would not accept a connection (too many open files).
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -74,6 +74,8 @@ pub struct ClusterOptions {
     pub export: Option<SubjectLists>,
     /// Connections to each other server; `None` for one without a pool.
     pub pool_size: Option<u32>,
+    /// Spread the messages of each account over all connections of the pool, where the other server does so too.
+    pub lanes: bool,
     /// Accounts with a connection of their own.
     pub accounts: Vec<String>,
     /// TLS of links, if they have it.
@@ -146,9 +148,10 @@ struct Handle {
     share: Option<Share>,
     /// How it is compressed, or is to be, in the words of INFO.
     compression: &'static str,
+    /// How much, if it is.
+    level: Option<Level>,
     /// What the other server exports, as it told last.
     export: Option<SubjectLists>,
-    since: Instant,
 }
 
 /// A connection that was just made.
@@ -432,8 +435,8 @@ impl Inner {
             login,
             share: None,
             compression: self.options().compression.word(),
+            level: None,
             export: None,
-            since: now(),
         };
         let goal = dialed.as_ref().map(|(goal, _)| *goal);
         let link = Route::new(
@@ -497,6 +500,12 @@ impl RouteHost for Cluster {
             handle.compression = word;
         }
         info.to_json()
+    }
+
+    fn level_changed(&self, link: u64, level: Level) {
+        if let Some(handle) = self.inner.lock().links.get_mut(&link) {
+            handle.level = Some(level);
+        }
     }
 
     fn complain(&self, link: u64, text: String) {
@@ -655,6 +664,7 @@ fn mesh_config(
         export: options.export.clone(),
         lnoc: true,
         lnocu: true,
+        lanes: options.lanes,
         ..RouteInfo::default()
     };
     // The system account always has a link of its own, as nats-server's has.

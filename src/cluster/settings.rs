@@ -62,6 +62,7 @@ impl ClusterOptions {
             import: import.map(subject_lists),
             export: export.map(subject_lists),
             pool_size: cluster.pool_size,
+            lanes: cluster.lanes,
             accounts: cluster.accounts.clone(),
             tls: tls(cluster, secured)?,
             compression: compression(&cluster.compression),

@@ -1,60 +1,33 @@
 //! Links as monitoring shows them.
 
-use std::time::{Duration, Instant};
-
-use super::{Cluster, now};
+use super::{Cluster, Handle};
 use crate::broker::routes::Share;
-
-/// One link.
-#[derive(Debug, Clone)]
-pub struct RouteStatus {
-    /// The connection's number.
-    pub id: u64,
-    /// The other server's identity.
-    pub remote_id: String,
-    /// The other server's name.
-    pub remote_name: String,
-    /// Whether this server dialed.
-    pub dialed: bool,
-    /// Address of the other end.
-    pub ip: String,
-    /// How long there has been the connection.
-    pub uptime: Duration,
-    /// Bytes that wait to be sent.
-    pub pending: usize,
-    /// Messages and bytes received.
-    pub received: (u64, u64),
-    /// Messages and bytes sent.
-    pub sent: (u64, u64),
-    /// The account that has the link for itself.
-    pub account: Option<String>,
-}
+use crate::link::route::compression::level_word;
+use crate::monitor::routes::{RouteReport, RoutesReport};
+use crate::proto::route_info::RouteInfo;
 
 impl Cluster {
     /// The links that are part of the cluster.
     #[must_use]
-    pub fn links(&self) -> Vec<RouteStatus> {
-        let now: Instant = now();
+    pub fn links(&self) -> Vec<RouteReport> {
         let state = self.inner.lock();
         let links = state.links.iter().filter_map(|(id, handle)| {
             let info = state.mesh.remote_of(*id)?;
-            Some(RouteStatus {
-                id: *id,
-                remote_id: info.server_id.clone(),
-                remote_name: info.server_name.clone(),
-                dialed: handle.dialed,
-                ip: handle.peer.facts().ip.clone(),
-                uptime: now.saturating_duration_since(handle.since),
-                pending: handle.peer.pending(),
-                received: handle.peer.traffic_in(),
-                sent: handle.peer.traffic_out(),
-                account: match &handle.share {
-                    Some(Share::Account(account)) => Some(account.clone()),
-                    Some(Share::Slot { .. } | Share::All) | None => None,
-                },
-            })
+            Some(report(handle, info, state.mesh.is_explicit(*id)))
         });
         links.collect()
+    }
+
+    /// The same, and what they may carry as far as this server decides it.
+    #[must_use]
+    pub fn report(&self) -> RoutesReport {
+        let options = self.inner.options();
+        RoutesReport {
+            port: self.address().port(),
+            import: options.import.clone(),
+            export: options.export.clone(),
+            routes: self.links(),
+        }
     }
 
     /// The name of the cluster.
@@ -67,5 +40,23 @@ impl Cluster {
     #[must_use]
     pub fn remote_count(&self) -> usize {
         self.inner.lock().mesh.remotes().count()
+    }
+}
+
+fn report(handle: &Handle, info: &RouteInfo, is_configured: bool) -> RouteReport {
+    let account = match &handle.share {
+        Some(Share::Account(account)) => account.clone(),
+        Some(Share::Slot { .. } | Share::Lane { .. } | Share::All) | None => String::new(),
+    };
+    RouteReport {
+        portrait: handle.peer.portrait(),
+        remote_id: info.server_id.clone(),
+        remote_name: info.server_name.clone(),
+        did_solicit: handle.dialed,
+        is_configured,
+        import: info.import.clone(),
+        export: info.export.clone(),
+        account,
+        compression: handle.level.map_or(handle.compression, level_word),
     }
 }

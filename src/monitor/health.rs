@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Monitor;
+use super::{Monitor, remote_servers};
 
 /// What to check.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -80,6 +80,6 @@ impl Monitor {
 
     /// Whether routes to at least this many other servers are there.
     pub(crate) fn has_routes(&self, servers: usize) -> bool {
-        self.remote_servers() >= servers
+        remote_servers(&self.routes()) >= servers
     }
 }

@@ -25,7 +25,7 @@ use std::time::{Instant, SystemTime};
 use crate::broker::registry::Broker;
 use crate::config::Options;
 use crate::link::context::ClientContext;
-use routes::RouteReport;
+use routes::{RouteReport, RoutesReport};
 pub(crate) use server::monitoring_host;
 use usage::Usage;
 
@@ -39,7 +39,7 @@ const FEATURES: [(&str, bool); 4] = [
 ];
 
 /// Gives the routes of a cluster as they are now.
-type RouteSource = Box<dyn Fn() -> Vec<RouteReport> + Send + Sync>;
+type RouteSource = Box<dyn Fn() -> RoutesReport + Send + Sync>;
 
 /// Everything that monitoring knows of one server.
 pub struct Monitor {
@@ -104,7 +104,7 @@ impl Monitor {
     }
 
     /// Lets `/routez` show what `source` gives. Only the first source is used.
-    pub fn show_routes(&self, source: impl Fn() -> Vec<RouteReport> + Send + Sync + 'static) {
+    pub fn show_routes(&self, source: impl Fn() -> RoutesReport + Send + Sync + 'static) {
         let _ = self.routes.set(Box::new(source));
     }
 
@@ -156,17 +156,23 @@ impl Monitor {
         !self.closed_doors.load(Ordering::Acquire)
     }
 
-    /// How many other servers there are routes to.
-    fn remote_servers(&self) -> usize {
-        let routes = self.routes();
-        let ids: HashSet<&str> = routes.iter().map(|route| &*route.remote_id).collect();
-        ids.len()
-    }
-
     /// The routes of the cluster as they are now.
     fn routes(&self) -> Vec<RouteReport> {
-        self.routes.get().map_or_else(Vec::new, |source| source())
+        self.routes_report().routes
     }
+
+    /// The same with what is the same for all of them.
+    fn routes_report(&self) -> RoutesReport {
+        self.routes
+            .get()
+            .map_or_else(RoutesReport::default, |source| source())
+    }
+}
+
+/// How many other servers there are routes to.
+fn remote_servers(routes: &[RouteReport]) -> usize {
+    let ids: HashSet<&str> = routes.iter().map(|route| &*route.remote_id).collect();
+    ids.len()
 }
 
 #[expect(

@@ -1,5 +1,6 @@
 //! `/routez`: links to the other servers of a cluster.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -9,17 +10,8 @@ use super::text::{Time, lossy, round_trip, uptime};
 use super::{Monitor, clocks};
 use crate::broker::closed::SubscriptionPortrait;
 use crate::broker::peer::portrait::Portrait;
-
-/// Subjects that a link may carry in one direction.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct SubjectPermission {
-    /// Filters of what it may carry; none for everything.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub allow: Vec<String>,
-    /// Filters of what it may not carry.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub deny: Vec<String>,
-}
+use crate::broker::subscription::Subscription;
+use crate::proto::route_info::SubjectLists;
 
 /// One link to another server, as whoever keeps it reports it.
 #[derive(Debug, Clone)]
@@ -34,16 +26,27 @@ pub struct RouteReport {
     pub did_solicit: bool,
     /// Whether the configuration names it.
     pub is_configured: bool,
-    /// What may come in.
-    pub import: Option<SubjectPermission>,
-    /// What may go out.
-    pub export: Option<SubjectPermission>,
+    /// What the other server lets come in, as it told.
+    pub import: Option<SubjectLists>,
+    /// What it lets go out.
+    pub export: Option<SubjectLists>,
     /// The account it is pinned to; empty without one.
     pub account: String,
     /// How it is compressed; empty where it was not negotiated.
-    pub compression: String,
-    /// What the other server wants.
-    pub subscriptions: Vec<SubscriptionPortrait>,
+    pub compression: &'static str,
+}
+
+/// All links, and what they may carry as far as this server decides it.
+#[derive(Debug, Clone, Default)]
+pub struct RoutesReport {
+    /// The port that is listened on for other servers; 0 for none.
+    pub port: u16,
+    /// What may come in; none for everything.
+    pub import: Option<SubjectLists>,
+    /// What may go out; none for everything.
+    pub export: Option<SubjectLists>,
+    /// One for each link.
+    pub routes: Vec<RouteReport>,
 }
 
 /// How to show routes.
@@ -63,9 +66,9 @@ pub(crate) struct Routes {
     server_name: String,
     now: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
-    import: Option<SubjectPermission>,
+    import: Option<SubjectLists>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    export: Option<SubjectPermission>,
+    export: Option<SubjectLists>,
     num_routes: usize,
     routes: Vec<RouteInfo>,
 }
@@ -85,9 +88,9 @@ struct RouteInfo {
     uptime: String,
     idle: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    import: Option<SubjectPermission>,
+    import: Option<SubjectLists>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    export: Option<SubjectPermission>,
+    export: Option<SubjectLists>,
     pending_size: usize,
     in_msgs: u64,
     out_msgs: u64,
@@ -100,47 +103,90 @@ struct RouteInfo {
     subscriptions_list_detail: Vec<SubscriptionDetail>,
     #[serde(skip_serializing_if = "String::is_empty")]
     account: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    compression: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    compression: &'static str,
 }
 
 impl Monitor {
     /// The links to other servers.
     pub(crate) fn route_page(&self, query: RoutesQuery) -> Routes {
         let (now, _) = clocks();
-        let reports = self.routes();
-        let first = |choose: fn(&RouteReport) -> &Option<SubjectPermission>| {
-            reports.first().and_then(|report| choose(report).clone())
+        let report = self.routes_report();
+        let mut lists = self.route_interest(query, &report.routes);
+        let info = |route: RouteReport| {
+            let list = lists.remove(&route.portrait.id).unwrap_or_default();
+            info(route, list, query, now)
         };
+        let routes: Vec<RouteInfo> = report.routes.into_iter().map(info).collect();
         Routes {
             server_id: self.server_id(),
             server_name: self.context.info().server_name.clone(),
             now: Time(now),
-            import: first(|report| &report.import),
-            export: first(|report| &report.export),
-            num_routes: reports.len(),
-            routes: reports
-                .into_iter()
-                .map(|report| info(report, query, now))
-                .collect(),
+            import: report.import,
+            export: report.export,
+            num_routes: routes.len(),
+            routes,
         }
+    }
+
+    /// What the other servers want, by the numbers of their links, where it is asked for.
+    fn route_interest(
+        &self,
+        query: RoutesQuery,
+        routes: &[RouteReport],
+    ) -> HashMap<u64, Vec<SubscriptionPortrait>> {
+        let mut lists = HashMap::new();
+        if !query.subscriptions && !query.subscriptions_detail {
+            return lists;
+        }
+        for route in routes {
+            lists.insert(route.portrait.id, Vec::new());
+        }
+        for account in self.broker().accounts() {
+            account.interest().for_each(|subscription| {
+                if !subscription.is_remote() {
+                    return;
+                }
+                for connection in subscription.peer().connections() {
+                    if let Some(list) = lists.get_mut(&connection) {
+                        list.push(portrait(subscription, account.name(), connection));
+                    }
+                }
+            });
+        }
+        lists
     }
 }
 
-fn info(report: RouteReport, query: RoutesQuery, now: SystemTime) -> RouteInfo {
+/// A wish of another server, with the name that nats-server gives it.
+fn portrait(subscription: &Subscription, account: &str, connection: u64) -> SubscriptionPortrait {
+    let mut portrait = SubscriptionPortrait::from(subscription);
+    let mut words = vec![b"R" as &[u8]];
+    if subscription.peer().names_account() {
+        words.push(account.as_bytes());
+    }
+    words.push(subscription.filter());
+    words.extend(subscription.queue());
+    portrait.sid = words.join(&b' ').into();
+    portrait.connection = connection;
+    portrait
+}
+
+fn info(
+    report: RouteReport,
+    list: Vec<SubscriptionPortrait>,
+    query: RoutesQuery,
+    now: SystemTime,
+) -> RouteInfo {
     let portrait = report.portrait;
     let since = |time| now.duration_since(time).unwrap_or_default();
-    let list = report.subscriptions;
-    let subscriptions = list.len();
     let (filters, details) = if query.subscriptions_detail {
         let details = list.into_iter();
         let details = details.map(|one| SubscriptionDetail::of(one, None));
         (Vec::new(), details.collect())
-    } else if query.subscriptions {
+    } else {
         let filters = list.iter().map(|one| lossy(&one.filter)).collect();
         (filters, Vec::new())
-    } else {
-        (Vec::new(), Vec::new())
     };
     RouteInfo {
         rid: portrait.id,
@@ -162,7 +208,7 @@ fn info(report: RouteReport, query: RoutesQuery, now: SystemTime) -> RouteInfo {
         out_msgs: portrait.out_messages,
         in_bytes: portrait.in_bytes,
         out_bytes: portrait.out_bytes,
-        subscriptions,
+        subscriptions: portrait.subscriptions,
         subscriptions_list: filters,
         subscriptions_list_detail: details,
         account: report.account,

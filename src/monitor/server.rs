@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::stats::ByKind;
 use super::text::{Nanoseconds, Time, uptime};
-use super::{Monitor, clocks, is_false, usage};
+use super::{Monitor, clocks, is_false, remote_servers, usage};
 use crate::config::Options;
 use crate::config::options::WriteTimeout;
 use crate::config::options::authorization::DEFAULT_AUTHENTICATION_TIMEOUT;
 use crate::config::options::cluster::Cluster;
-use crate::config::options::tls::Tls;
+use crate::config::options::tls::{DEFAULT_TLS_TIMEOUT, Tls};
 
 /// An object without fields, for parts of the server that there are none of.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -144,7 +144,7 @@ struct ClusterSection {
     #[serde(skip_serializing_if = "is_false")]
     tls_verify: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pool_size: Option<u32>,
+    pool_size: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     write_deadline: Option<Nanoseconds>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -159,6 +159,7 @@ impl Monitor {
         let options = &configuration.options;
         let (broker, info, totals) = (self.broker(), self.context.info(), self.totals());
         let (settings, topology) = (self.context.settings(), self.context.topology());
+        let routes = self.routes_report();
         let (now, _) = clocks();
         let slow = self.slow_consumers();
         let stale = self.stale_connections();
@@ -193,7 +194,7 @@ impl Monitor {
                 .cluster
                 .as_ref()
                 .map_or_else(Default::default, |cluster| {
-                    cluster_section(cluster, &topology.cluster)
+                    cluster_section(cluster, topology.cluster, routes.port)
                 }),
             gateway: Nothing {},
             leaf: Nothing {},
@@ -212,8 +213,8 @@ impl Monitor {
             cpu: self.processor_percent(),
             connections: broker.connection_count(),
             total_connections: broker.stats.total_connections.get(),
-            routes: self.routes().len(),
-            remotes: self.remote_servers(),
+            routes: routes.routes.len(),
+            remotes: remote_servers(&routes.routes),
             leafnodes: 0,
             in_msgs: totals.received.msgs,
             in_bytes: totals.received.bytes,
@@ -265,15 +266,17 @@ fn write_timeout(timeout: WriteTimeout) -> &'static str {
     }
 }
 
-fn cluster_section(cluster: &Cluster, name: &str) -> ClusterSection {
+/// The block `cluster`, whose cluster is called `name`; `port` is the real one.
+fn cluster_section(cluster: &Cluster, name: String, port: u16) -> ClusterSection {
     let url = |url: &crate::config::options::cluster::RouteUrl| match url.port {
         Some(port) => format!("{}:{port}", url.host),
         None => url.host.clone(),
     };
+    let tls = cluster.tls.as_ref();
     ClusterSection {
-        name: name.to_owned(),
+        name,
         addr: Some(cluster.host.clone()).filter(|host| !host.is_empty()),
-        cluster_port: cluster.port.filter(|port| *port != 0),
+        cluster_port: Some(port).filter(|port| *port != 0),
         auth_timeout: Some(Seconds(
             cluster
                 .authorization
@@ -281,13 +284,12 @@ fn cluster_section(cluster: &Cluster, name: &str) -> ClusterSection {
                 .unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT),
         )),
         urls: cluster.routes.iter().map(url).collect(),
-        tls_timeout: cluster
-            .tls
-            .as_ref()
-            .and_then(|tls| tls.timeout.map(Seconds)),
+        tls_timeout: Some(Seconds(
+            tls.map_or(DEFAULT_TLS_TIMEOUT, Tls::timeout_or_default),
+        )),
         tls_required: cluster.tls.is_some(),
         tls_verify: cluster.tls.is_some(),
-        pool_size: cluster.pool_size,
+        pool_size: Some(cluster.pool_size.map_or(-1, i64::from)),
         write_deadline: cluster.write_deadline.map(Nanoseconds),
         write_timeout: write_timeout(cluster.write_timeout),
     }

@@ -134,9 +134,15 @@ impl Monitor {
             to_clients.bytes += bytes;
         });
         let (mut received, mut sent) = (from_clients, to_clients);
+        for (total, traffic) in [
+            (&mut received, &broker.stats.received_from_servers),
+            (&mut sent, &broker.stats.sent_to_closed_servers),
+        ] {
+            let routed = Volume::of(traffic);
+            total.msgs += routed.msgs;
+            total.bytes += routed.bytes;
+        }
         for report in self.routes() {
-            received.msgs += report.portrait.in_messages;
-            received.bytes += report.portrait.in_bytes;
             sent.msgs += report.portrait.out_messages;
             sent.bytes += report.portrait.out_bytes;
         }

@@ -173,6 +173,10 @@ impl Subscriptions {
         let end = offset.saturating_add(usize::try_from(self.limit).unwrap_or(usize::MAX));
         for account in accounts {
             account.interest().for_each(|subscription| {
+                // Other servers' wishes are counted, and listed by `/routez`.
+                if subscription.is_remote() {
+                    return;
+                }
                 if !test.is_empty() && !subject::matches(subscription.filter(), test) {
                     return;
                 }

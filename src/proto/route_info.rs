@@ -146,6 +146,10 @@ pub struct RouteInfo {
     /// Marks a request, or the answer, to give an account a connection of its own.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub route_acc_add_reqid: String,
+    /// Whether it takes messages of any account over any connection of the pool, told of all interest over
+    /// each, and wants to send them so: between servers of this kind only.
+    #[serde(rename = "midge_lanes", skip_serializing_if = "is_false")]
+    pub lanes: bool,
     /// How the news that this server is there is passed on.
     #[serde(skip_serializing_if = "GossipMode::is_default")]
     pub gossip_mode: GossipMode,

@@ -248,7 +248,7 @@ impl Server {
         let context = Arc::new(ClientContext::new(broker, first_settings(&options), info));
         let urls = client_urls(options.advertise.as_ref(), &options.host, address.port());
         let cluster = start_cluster(options.cluster, &context, urls).await?;
-        let monitor = Arc::new(Monitor::new(Arc::clone(&context), options.configuration));
+        let monitor = monitor_of(&context, options.configuration, cluster.as_ref());
         let closing_services = CancellationToken::new();
         let (system, reload_requests) = start_services(&monitor, &closing_services);
         let server = Self {
@@ -486,6 +486,18 @@ async fn start_cluster(
         .await
         .map(Some)
         .map_err(|source| StartError::Listen { address, source })
+}
+
+fn monitor_of(
+    context: &Arc<ClientContext>,
+    configuration: Arc<Options>,
+    cluster: Option<&Cluster>,
+) -> Arc<Monitor> {
+    let monitor = Monitor::new(Arc::clone(context), configuration);
+    if let Some(cluster) = cluster.cloned() {
+        monitor.show_routes(move || cluster.report());
+    }
+    Arc::new(monitor)
 }
 
 /// Starts the services in the system account, unless there is none. Requests to reload come from them.

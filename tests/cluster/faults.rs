@@ -126,7 +126,7 @@ impl Stream {
 }
 
 /// Asks until `count` requests in a row have been answered.
-fn requests_succeed(asking: &mut Client, answering: &mut Client, count: usize) {
+pub(crate) fn requests_succeed(asking: &mut Client, answering: &mut Client, count: usize) {
     let mut in_a_row = 0;
     let deadline = Instant::now() + PATIENCE;
     while in_a_row < count {
@@ -267,7 +267,7 @@ fn nodes_are_rolled_one_after_another() {
 }
 
 /// Servers in this process, whose interest can be counted.
-async fn embedded(name: &str, routes: &[u16]) -> Server {
+pub(crate) async fn embedded(name: &str, routes: &[u16], cluster: &str) -> Server {
     let routes: Vec<String> = routes
         .iter()
         .map(|port| format!("nats://127.0.0.1:{port}"))
@@ -275,7 +275,7 @@ async fn embedded(name: &str, routes: &[u16]) -> Server {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("conf");
     let text = format!(
-        "host: 127.0.0.1, port: -1, server_name: {name}\ncluster {{ name: c, host: 127.0.0.1, port: -1, routes: {routes:?} }}\n"
+        "host: 127.0.0.1, port: -1, server_name: {name}\ncluster {{ name: c, host: 127.0.0.1, port: -1, routes: {routes:?}, {cluster} }}\n"
     );
     std::fs::write(&file, text).expect("the configuration is written");
     let layers = midge::config::Layers {
@@ -289,16 +289,16 @@ async fn embedded(name: &str, routes: &[u16]) -> Server {
 }
 
 /// Subscriptions of clients, here and elsewhere; the servers' own are in another account.
-fn interest(server: &Server) -> usize {
+pub(crate) fn interest(server: &Server) -> usize {
     server.clients().broker.global_account().interest().len()
 }
 
 #[test]
 fn no_interest_is_left_behind() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let first = runtime.block_on(embedded("n0", &[]));
+    let first = runtime.block_on(embedded("n0", &[], ""));
     let port = first.cluster().expect("a cluster").address().port();
-    let second = runtime.block_on(embedded("n1", &[port]));
+    let second = runtime.block_on(embedded("n1", &[port], ""));
     let servers = [&first, &second];
     eventually("the servers are linked", || {
         servers.iter().all(|server| {

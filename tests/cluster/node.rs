@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) top: String,
     /// Text within the block `cluster`.
     pub(crate) cluster: String,
+    /// The same for nodes of this kind alone.
+    pub(crate) midge_cluster: String,
     /// `user:password@` for the routes' URLs.
     pub(crate) login: String,
 }
@@ -98,8 +100,12 @@ impl Node {
     pub(crate) fn configure(&self, seeds: &[u16], setup: &Setup) {
         let route = |port: &u16| format!("\"nats://{}127.0.0.1:{port}\"", setup.login);
         let routes: Vec<String> = seeds.iter().map(route).collect();
+        let own = match self.kind {
+            Kind::Midge => &*setup.midge_cluster,
+            Kind::NatsServer => "",
+        };
         let text = format!(
-            "host: 127.0.0.1\nport: {}\nhttp: \"127.0.0.1:{}\"\nserver_name: {}\n{}\ncluster {{\n  name: c\n  host: 127.0.0.1\n  port: {}\n  routes: [ {} ]\n{}\n}}\n",
+            "host: 127.0.0.1\nport: {}\nhttp: \"127.0.0.1:{}\"\nserver_name: {}\n{}\ncluster {{\n  name: c\n  host: 127.0.0.1\n  port: {}\n  routes: [ {} ]\n{}\n{own}\n}}\n",
             self.client_port,
             self.monitoring_port,
             self.name,

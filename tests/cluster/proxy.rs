@@ -56,6 +56,16 @@ impl Proxy {
         }
     }
 
+    /// Breaks one connection, a different one each time.
+    pub(crate) fn cut_one(&self) {
+        let mut open = self.state.open.lock().expect("a lock");
+        // The two halves of the oldest one.
+        let oldest = open.len().min(2);
+        for stream in open.drain(..oldest) {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+
     pub(crate) fn heal(&self) {
         self.state.cut.store(false, Ordering::SeqCst);
     }

@@ -12,36 +12,13 @@ use midge::broker::routes::{Share, slot_of};
 use midge::cluster::mesh::{Action, Endpoint, GoalId, LinkId, Mesh, MeshConfig, Target};
 use midge::proto::route_info::{RouteConnect, RouteInfo};
 
+use crate::random::Random;
+
 const ACCOUNTS: [&str; 4] = ["$G", "$SYS", "A", "B"];
 /// How long the network misbehaves.
 const TROUBLE: Duration = Duration::from_secs(30);
 /// How long the mesh may take to be whole again.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        usize::try_from((high * count as u64) >> 32).expect("it is there")
-    }
-
-    fn number(&mut self, count: u32) -> u32 {
-        u32::try_from(self.below(count as usize)).expect("a small number")
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn millis(&mut self, from: usize, to: usize) -> Duration {
-        Duration::from_millis((from + self.below(to - from)) as u64)
-    }
-}
 
 type Want = (usize, u32);
 
@@ -132,13 +109,14 @@ fn config(random: &mut Random, index: usize, count: usize, style: usize) -> Mesh
 
 impl Network {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut random = Random::new(seed);
         let (count, style) = (3 + random.below(5), random.below(4));
         let names = random.chance(30);
         let pools = [Some(3), Some(1), None, Some(2)];
         let mixed = random.chance(30);
         let common = pools[random.below(4)];
         let pinned = random.below(3);
+        let lanes = random.below(3);
         let mut network = Self {
             random,
             now: Duration::ZERO,
@@ -175,6 +153,8 @@ impl Network {
                 headers: true,
                 connect_urls: vec![format!("n{index}:4222")],
                 server_name: format!("n{index}"),
+                // Nowhere, everywhere, or only at some.
+                lanes: lanes == 1 || lanes == 2 && network.random.chance(60),
                 ..RouteInfo::default()
             };
             network.nodes.push(Node {
@@ -513,6 +493,21 @@ impl Network {
                 let mut all: Vec<Want> =
                     heard.flat_map(|(_, wants)| wants.iter().copied()).collect();
                 all.sort_unstable();
+                let links = node.shares.iter().filter(|(link, _)| leads_there(link));
+                let lanes: Vec<_> = links
+                    .filter(|(_, share)| matches!(share, Share::Lane { .. }))
+                    .collect();
+                let both = node.config.info.lanes && there.config.info.lanes;
+                if !lanes.is_empty() {
+                    if !both {
+                        return Some(format!("n{index} spreads messages for n{other}"));
+                    }
+                    if let Some(fault) = lanes_fault(&lanes) {
+                        return Some(format!("n{index} to n{other}: {fault}"));
+                    }
+                    // Each tells of all but pinned accounts.
+                    all = once_per_lane(all, lanes.len(), &node.config);
+                }
                 if !all.iter().eq(&there.wants) {
                     return Some(format!(
                         "n{index} believes that n{other} wants {all:?}, not {:?}",
@@ -525,12 +520,44 @@ impl Network {
     }
 }
 
+/// What is wrong with the lanes to a server, if anything.
+fn lanes_fault(lanes: &[(&LinkId, &Share)]) -> Option<String> {
+    let mut indexes = BTreeSet::new();
+    for (_, share) in lanes {
+        let Share::Lane { index, count, .. } = share else {
+            return Some(format!("{share:?} beside lanes"));
+        };
+        if *count != lanes.len() || !indexes.insert(*index) || index >= count {
+            return Some(format!("the lanes are {lanes:?}"));
+        }
+    }
+    None
+}
+
+/// Wants that were heard `count` times, as they are heard once; others stay as they are.
+fn once_per_lane(all: Vec<Want>, count: usize, config: &MeshConfig) -> Vec<Want> {
+    let mut times = BTreeMap::new();
+    for want in all {
+        *times.entry(want).or_insert(0_usize) += 1;
+    }
+    let expected = |account: usize| {
+        let pinned = config
+            .accounts
+            .iter()
+            .any(|pinned| pinned == ACCOUNTS[account]);
+        if pinned { 1 } else { count }
+    };
+    times.retain(|(account, _), times| *times == expected(*account));
+    times.into_keys().collect()
+}
+
 /// Whether a want goes over a link with that share.
 fn serves(share: &Share, config: &MeshConfig, (account, _): Want) -> bool {
     let name = ACCOUNTS[account];
     let pinned = config.accounts.iter().any(|pinned| pinned == name);
     match share {
         Share::All => true,
+        Share::Lane { .. } => !pinned,
         Share::Account(own) => own == name,
         Share::Slot { index, size } => !pinned && slot_of(name, *size) == *index,
     }

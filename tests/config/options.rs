@@ -772,6 +772,9 @@ const OWN: &[(&str, Check)] = &[
     }),
     ("memory_budget: 0", |o| o.memory_budget == Some(0)),
     ("lame_duck_on_term: true", |o| o.lame_duck_on_term),
+    ("cluster { port: -1, lanes: true }", |o| {
+        o.cluster.as_ref().unwrap().lanes
+    }),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 //! The tool is the program that `MIDGE_NATS_CLI` names, or the one that the peers' preparation installed;
 //! without it the test is skipped, and fails when `CI` is `true`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -45,29 +46,44 @@ impl Operator {
 
     /// Runs a command as a user with that name and password; whether it succeeded, and what it said.
     pub(crate) fn run(&self, user: &str, arguments: &str) -> (bool, String) {
-        let output = Command::new(&self.tool)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("XDG_CONFIG_HOME", self.home.path())
-            .env("NATS_URL", format!("nats://{}", self.server.clients))
-            .env("NATS_USER", user)
-            .env("NATS_PASSWORD", user)
-            .current_dir(self.home.path())
-            .args(arguments.split(' '))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        (output.status.success(), text)
+        run(
+            &self.tool,
+            self.home.path(),
+            self.server.clients,
+            user,
+            arguments,
+        )
     }
-}
 
-impl Operator {
     /// A file that a command has written; empty if there is none.
     pub(crate) fn file(&self, name: &str) -> String {
         std::fs::read_to_string(self.home.path().join(name)).unwrap_or_default()
     }
+}
+
+/// The same in a folder without settings.
+pub(crate) fn run(
+    tool: &Path,
+    home: &Path,
+    server: SocketAddr,
+    user: &str,
+    arguments: &str,
+) -> (bool, String) {
+    let output = Command::new(tool)
+        .env_clear()
+        .env("HOME", home)
+        .env("XDG_CONFIG_HOME", home)
+        .env("NATS_URL", format!("nats://{server}"))
+        .env("NATS_USER", user)
+        .env("NATS_PASSWORD", user)
+        .current_dir(home)
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    (output.status.success(), text)
 }
 
 /// Commands, who gives them, and what the answer must hold.

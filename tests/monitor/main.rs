@@ -25,6 +25,8 @@ mod hot;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod servers;

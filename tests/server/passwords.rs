@@ -96,8 +96,10 @@ fn a_login_that_waits_for_its_check_ends_at_its_deadline() {
 
 #[test]
 fn a_crowd_from_one_address_delays_only_itself_and_is_kept_small() {
-    const CROWD: usize = 300;
+    // Many more than may wait, of whom some are checked while others still come.
+    const CROWD: usize = 400;
     const MOST_WAITING: usize = 256;
+    const TURNED_AWAY: usize = 20;
     const BEHIND: usize = 64 * 1024;
     const MOST: usize = CROWD * 20 * 1024;
     let server = Process::start(&users("60", USUAL));
@@ -105,7 +107,7 @@ fn a_crowd_from_one_address_delays_only_itself_and_is_kept_small() {
     let before = server.resident_bytes();
     let mut crowd = Crowd::gather(&server, CROWD, BEHIND);
     eventually("those who are too many to be told", || {
-        crowd.told(TIMEOUT) >= CROWD - MOST_WAITING - 20
+        crowd.told(TIMEOUT) >= TURNED_AWAY
     });
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < MOST, "{grown} bytes for {CROWD} connections");

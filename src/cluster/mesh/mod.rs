@@ -118,6 +118,12 @@ impl Mesh {
         link.place.as_ref().and(link.info.as_ref())
     }
 
+    /// Whether a link was dialed because the configuration says so.
+    #[must_use]
+    pub fn is_explicit(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|link| link.explicit)
+    }
+
     /// One link to each other server, and what to tell over it when this server is about to end.
     #[must_use]
     pub fn farewells(&self) -> Vec<(LinkId, RouteInfo)> {

@@ -206,8 +206,14 @@ impl Mesh {
             self.tell_others(link, info);
         }
         self.tell_clients();
+        let lanes = self.config.info.lanes && info.lanes;
         let share = match (account, pool, self.config.pool_size) {
             (Some(account), _, _) => Share::Account(account.to_owned()),
+            (None, Some(count @ 2..), _) if lanes => Share::Lane {
+                server: info.server_id.clone(),
+                index,
+                count,
+            },
             (None, Some(_), Some(size)) => Share::Slot { index, size },
             (None, _, _) => Share::All,
         };

@@ -46,6 +46,8 @@ pub struct Cluster {
     pub tls: Option<Tls>,
     /// Connections to each other server; none is a single one without a pool.
     pub pool_size: Option<u32>,
+    /// Spread each account's messages over all connections to a server that does so too.
+    pub lanes: bool,
     /// Accounts with a connection of their own.
     pub accounts: Vec<String>,
     /// Compression of these links.
@@ -183,6 +185,9 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
                 None => {}
             },
         ),
+    option("lanes", Kind::Boolean, "false")
+        .document("Spread each account's messages over all connections to another Midge server that does so too.")
+        .store(|d, e, p| set(&mut d.lanes, boolean(e, p))),
     option("accounts", Kind::Texts, "[]")
         .document("Accounts with a connection of their own to each other server.")
         .live()
@@ -296,6 +301,7 @@ fn empty(place: Place) -> Cluster {
         permissions: None,
         tls: None,
         pool_size: Some(DEFAULT_POOL_SIZE),
+        lanes: false,
         accounts: Vec::new(),
         compression: Compression::Accept,
         connect_retries: 0,

@@ -85,7 +85,9 @@ impl CompressionMode {
     }
 }
 
-pub(super) fn level_word(level: Level) -> &'static str {
+/// The word for a level in INFO and in monitoring.
+#[must_use]
+pub fn level_word(level: Level) -> &'static str {
     match level {
         Level::Uncompressed => "s2_uncompressed",
         Level::Fast => "s2_fast",

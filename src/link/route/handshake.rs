@@ -131,6 +131,7 @@ impl Route {
         self.auto_level = by_time;
         let text = encode::info(&self.host.compression_chosen(self.peer.id(), word));
         let level = level.or(by_time).unwrap_or(Level::Fast);
+        self.host.level_changed(self.peer.id(), level);
         if self.dialed {
             turn.deliveries.send(turn.peer, &text);
             return Err(Stop::Compress(Compress {

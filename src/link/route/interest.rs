@@ -1,88 +1,36 @@
 //! What another server wants.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 use super::Route;
 use crate::broker::account::Account;
+use crate::broker::peer::Peer;
 use crate::broker::subscription::Subscription;
+use crate::broker::wishes::{Wish, WishKey};
 use crate::conn::turn::Turn;
 use crate::proto::route::RemoteInterest;
 use crate::subject;
 
-/// The wishes of one link.
-#[derive(Debug, Default)]
-pub(super) struct RemoteWishes {
-    table: HashTable<Wish>,
-    hasher: RandomState,
-}
-
-/// One wish: an account's filter or queue group, on behalf of a leaf cluster or not.
-#[derive(Debug)]
-struct Wish {
-    account: Arc<Account>,
-    origin: Option<Box<[u8]>>,
-    subscription: Arc<Subscription>,
-}
-
-/// What tells wishes apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key<'a> {
-    account: &'a str,
-    filter: &'a [u8],
-    queue: Option<&'a [u8]>,
-    origin: Option<&'a [u8]>,
-}
-
-impl Wish {
-    fn key(&self) -> Key<'_> {
-        Key {
-            account: self.account.name(),
-            filter: self.subscription.filter(),
-            queue: self.subscription.queue(),
-            origin: self.origin.as_deref(),
-        }
-    }
-}
-
-impl RemoteWishes {
-    fn find(&self, key: Key<'_>) -> Option<&Wish> {
-        let hash = self.hasher.hash_one(key);
-        self.table.find(hash, |wish| wish.key() == key)
-    }
-
-    fn insert(&mut self, wish: Wish) {
-        let hash = self.hasher.hash_one(wish.key());
-        let hasher = &self.hasher;
-        self.table
-            .insert_unique(hash, wish, |wish| hasher.hash_one(wish.key()));
-    }
-
-    fn remove(&mut self, key: Key<'_>) -> Option<Wish> {
-        let hash = self.hasher.hash_one(key);
-        let entry = self.table.find_entry(hash, |wish| wish.key() == key).ok()?;
-        let (wish, _) = entry.remove();
-        let (length, capacity) = (self.table.len(), self.table.capacity());
-        if capacity > 64 && length < capacity / 8 {
-            let hasher = &self.hasher;
-            self.table
-                .shrink_to(length * 2, |wish| hasher.hash_one(wish.key()));
-        }
-        Some(wish)
-    }
-
-    /// Gives up to `count` wishes up; whether there may be more.
-    pub(super) fn release(&mut self, count: usize) -> bool {
-        let mut released = 0;
-        for wish in self.table.extract_if(|_| true).take(count) {
+/// Takes a wish back that `peer` told of.
+fn take_back(peer: &Peer, wish: &Wish) {
+    match peer.lanes() {
+        Some(lanes) => lanes.let_go(wish),
+        None => {
             wish.account.unsubscribe(&wish.subscription);
-            released += 1;
         }
-        released == count
     }
+}
+
+fn subscribe(
+    account: &Arc<Account>,
+    key: WishKey<'_>,
+    weight: u32,
+    peer: &Arc<Peer>,
+) -> Option<Arc<Subscription>> {
+    let made = Subscription::new_remote(key.filter, key.queue, Arc::clone(peer), weight)?;
+    let subscription = Arc::new(made);
+    account.subscribe(Arc::clone(&subscription));
+    Some(subscription)
 }
 
 impl Route {
@@ -118,7 +66,7 @@ impl Route {
                 "Can not export {filter:?}, ignoring remote subscription request"
             ));
         }
-        let key = Key {
+        let key = WishKey {
             account: account.name(),
             filter,
             queue,
@@ -126,34 +74,47 @@ impl Route {
         };
         // A queue group without members is told with RS-; whoever says so here means one.
         let weight = weight.max(1);
-        if let Some(known) = self.wishes.find(key) {
+        if let Some(known) = self.wishes.find_mut(key) {
             return known.subscription.set_weight(weight);
         }
-        let peer = Arc::clone(turn.peer);
-        let Some(made) = Subscription::new_remote(filter, queue, peer, weight) else {
+        let subscription = match turn.peer.lanes() {
+            Some(lanes) => lanes.hold(&account, key, weight, turn.peer),
+            None => subscribe(&account, key, weight, turn.peer),
+        };
+        let Some(subscription) = subscription else {
             return;
         };
-        let subscription = Arc::new(made);
-        account.subscribe(Arc::clone(&subscription));
         self.wishes.insert(Wish {
             account,
             origin: origin.map(Into::into),
             subscription,
         });
+        self.peer.count_subscriptions(self.wishes.len(), turn.now);
     }
 
-    pub(super) fn drop_interest(&mut self, interest: &RemoteInterest<'_>) {
+    pub(super) fn drop_interest(&mut self, turn: &Turn<'_>, interest: &RemoteInterest<'_>) {
         let Some(account) = self.account_of(interest) else {
             return;
         };
-        let key = Key {
+        let key = WishKey {
             account: account.name(),
             filter: interest.filter,
             queue: interest.queue,
             origin: interest.origin,
         };
         if let Some(gone) = self.wishes.remove(key) {
-            account.unsubscribe(&gone.subscription);
+            take_back(turn.peer, &gone);
+            self.peer.count_subscriptions(self.wishes.len(), turn.now);
         }
+    }
+
+    /// Gives up to `count` wishes up; whether there may be more.
+    pub(super) fn release_wishes(&mut self, count: usize) -> bool {
+        let mut released = 0;
+        for wish in self.wishes.take(count) {
+            take_back(&self.peer, &wish);
+            released += 1;
+        }
+        released == count
     }
 }

@@ -19,6 +19,7 @@ use crate::broker::deliver::Publication;
 use crate::broker::events::Event;
 use crate::broker::peer::Peer;
 use crate::broker::registry::Broker;
+use crate::broker::wishes::Wishes;
 use crate::conn::compression::Level;
 use crate::conn::turn::{Compress, Input, Link, Served, Turn, Verdict};
 use crate::proto::display::PayloadTrace;
@@ -27,7 +28,6 @@ use crate::proto::route::{RouteLimits, RouteOp, RouteParsed, RoutedMessage, pars
 use crate::proto::route_info::{RouteConnect, RouteInfo};
 use accounts::Accounts;
 use compression::CompressionMode;
-use interest::RemoteWishes;
 use traced::Tracing;
 
 /// Longest control line of a server that has not been let in, in bytes.
@@ -52,6 +52,8 @@ pub trait RouteHost: fmt::Debug + Send + Sync {
     fn closed(&self, link: u64);
     /// How a link is compressed from now on; the INFO document that says so to the other server.
     fn compression_chosen(&self, link: u64, word: &'static str) -> String;
+    /// How much a link is compressed from now on.
+    fn level_changed(&self, link: u64, level: Level);
     /// Something is wrong with a link: for the log, which repeats itself only now and then.
     fn complain(&self, link: u64, text: String);
 }
@@ -103,7 +105,7 @@ pub struct Route {
     auto_level: Option<Level>,
     began: Instant,
     accounts: Accounts,
-    wishes: RemoteWishes,
+    wishes: Wishes,
     remote_name: String,
 }
 
@@ -161,7 +163,7 @@ impl Route {
             auto_level: None,
             began,
             accounts: Accounts::default(),
-            wishes: RemoteWishes::default(),
+            wishes: Wishes::default(),
             remote_name: String::new(),
             broker,
             host,
@@ -240,7 +242,7 @@ impl Route {
             }
             RouteOp::NoInterest(interest) => {
                 self.check_open()?;
-                self.drop_interest(interest);
+                self.drop_interest(turn, interest);
             }
             RouteOp::Ping => turn.deliveries.send(turn.peer, encode::PONG),
             RouteOp::Pong => {
@@ -341,7 +343,9 @@ impl Link for Route {
         self.peer
             .count_received(received.messages, received.bytes, turn.now);
         let stats = &self.broker.stats;
-        stats.received.add(received.messages, received.bytes);
+        stats
+            .received_from_servers
+            .add(received.messages, received.bytes);
         self.accounts.count_traffic(turn.deliveries.take_traffic());
         served
     }
@@ -398,6 +402,7 @@ impl Link for Route {
         let level = self.settings.compression.level_for(round_trip);
         let changed = level.filter(|level| *level != now)?;
         self.auto_level = level;
+        self.host.level_changed(self.peer.id(), changed);
         Some(changed)
     }
 
@@ -408,7 +413,7 @@ impl Link for Route {
 
     fn release(&mut self) -> bool {
         self.broker.detach_route(&self.peer);
-        self.wishes.release(RELEASE_STEP)
+        self.release_wishes(RELEASE_STEP)
     }
 
     fn closed(&mut self, reason: CloseReason) {
@@ -417,6 +422,9 @@ impl Link for Route {
             "" => String::new(),
             name => format!(" - Remote: {name}"),
         };
+        let (messages, bytes) = self.peer.traffic_out();
+        let stats = &self.broker.stats;
+        stats.sent_to_closed_servers.add(messages, bytes);
         self.log_info(&format!("Router connection closed: {reason}{remote}"));
         self.host.closed(self.peer.id());
     }

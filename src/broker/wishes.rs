@@ -100,6 +100,12 @@ impl<E: Borrow<Wish>> Wishes<E> {
         self.table.extract_if(|_| true).take(count)
     }
 
+    /// Takes the entries out whose wish `is_meant`.
+    pub fn take_those(&mut self, is_meant: impl Fn(&Wish) -> bool) -> Vec<E> {
+        let meant = |entry: &mut E| is_meant((*entry).borrow());
+        self.table.extract_if(meant).collect()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -9,14 +9,16 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use minlz::crc::crc;
 use minlz::{Encoder, decode_into, decode_len};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::transport::{ReadHalf, Receiver, Sender, WriteHalf};
 
-/// Most plain bytes in one block that is written.
-const BLOCK_BYTES: usize = 256 * 1024;
+/// Most plain bytes in one block that is written. What the encoder works on stays in the processor's cache:
+/// four times as much takes it 1.7 times the time per byte and saves a thirtieth of the result.
+const BLOCK_BYTES: usize = 64 * 1024;
+/// Most plain bytes that are packed, into several blocks, before the socket is written to.
+const BATCH_BYTES: usize = 256 * 1024;
 /// Most plain bytes in one block that is read: the format's limit.
 const MAX_BLOCK_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of a frame's body: what a block that cannot be compressed may grow to.
@@ -89,11 +91,13 @@ impl CompressedSender {
 }
 
 impl Packer {
-    /// Makes a frame of the first bytes of `slices`.
+    /// Makes frames of the first bytes of `slices`.
     fn pack(&mut self, slices: &[IoSlice<'_>]) {
         self.plain.clear();
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        self.plain.reserve(total.min(BATCH_BYTES));
         for slice in slices {
-            let room = BLOCK_BYTES - self.plain.len();
+            let room = BATCH_BYTES - self.plain.len();
             let part = slice.get(..room.min(slice.len())).unwrap_or_default();
             self.plain.extend_from_slice(part);
         }
@@ -102,22 +106,28 @@ impl Packer {
             self.frames.extend_from_slice(S2_FORMAT);
         }
         let plain = std::mem::take(&mut self.plain);
+        for block in plain.chunks(BLOCK_BYTES) {
+            self.pack_block(block);
+        }
+        self.plain = plain;
+        if self.plain.capacity() > RECEIVE_BYTES {
+            self.plain = Vec::new();
+        }
+    }
+
+    fn pack_block(&mut self, plain: &[u8]) {
         let encoder = self.encoder.get_or_insert_with(Encoder::new);
         let small = plain.len() < LEAST_BYTES;
         let packed = match self.level {
             _ if small => None,
             None | Some(Level::Uncompressed) => None,
-            Some(Level::Fast) => Some(encoder.encode(&plain)),
-            Some(Level::Better) => Some(encoder.encode_better(&plain)),
-            Some(Level::Best) => Some(encoder.encode_best(&plain)),
+            Some(Level::Fast) => Some(encoder.encode(plain)),
+            Some(Level::Better) => Some(encoder.encode_better(plain)),
+            Some(Level::Best) => Some(encoder.encode_best(plain)),
         };
         match packed.filter(|packed| packed.len() < plain.len()) {
-            Some(packed) => self.push_frame(COMPRESSED, &plain, &packed),
-            None => self.push_frame(PLAIN, &plain, &plain),
-        }
-        self.plain = plain;
-        if self.plain.capacity() > RECEIVE_BYTES {
-            self.plain = Vec::new();
+            Some(packed) => self.push_frame(COMPRESSED, plain, &packed),
+            None => self.push_frame(PLAIN, plain, plain),
         }
     }
 
@@ -126,7 +136,8 @@ impl Packer {
         let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
         let [low, middle, high, _] = length.to_le_bytes();
         self.frames.extend_from_slice(&[kind, low, middle, high]);
-        self.frames.extend_from_slice(&crc(plain).to_le_bytes());
+        self.frames
+            .extend_from_slice(&checksum(plain).to_le_bytes());
         self.frames.extend_from_slice(body);
     }
 }
@@ -169,8 +180,9 @@ impl Sender for CompressedSender {
 #[derive(Debug)]
 pub(super) struct CompressedReceiver {
     inner: ReadHalf,
-    /// Frames, the last one maybe incomplete.
+    /// Frames, the last one maybe incomplete, of which the first `unpacked` bytes have been unpacked.
     frames: Vec<u8>,
+    unpacked: usize,
     /// Plain bytes, of which the first `taken` have been handed on.
     plain: Vec<u8>,
     taken: usize,
@@ -183,15 +195,17 @@ impl CompressedReceiver {
         Self {
             inner,
             frames: received.to_vec(),
+            unpacked: 0,
             plain: Vec::new(),
             taken: 0,
             named: false,
         }
     }
 
-    /// Unpacks the frame at the front. False when it is incomplete.
+    /// Unpacks the next frame. False when it is incomplete.
     fn unpack(&mut self) -> io::Result<bool> {
-        let [kind, low, middle, high, rest @ ..] = &*self.frames else {
+        let waiting = self.frames.get(self.unpacked..).unwrap_or_default();
+        let [kind, low, middle, high, rest @ ..] = waiting else {
             return Ok(false);
         };
         let length = usize::try_from(u32::from_le_bytes([*low, *middle, *high, 0])).unwrap_or(0);
@@ -210,7 +224,7 @@ impl CompressedReceiver {
             // Others may be skipped.
             0x80..FORMAT => {}
         }
-        self.frames.drain(..4 + length);
+        self.unpacked += 4 + length;
         Ok(true)
     }
 
@@ -220,15 +234,16 @@ impl CompressedReceiver {
         if self.plain.capacity() > RECEIVE_BYTES {
             self.plain = Vec::new();
         }
-        if self.frames.is_empty() {
+        if self.unpacked == self.frames.len() {
             self.frames = Vec::new();
+            self.unpacked = 0;
         }
     }
 }
 
 /// Appends the plain bytes of a block.
 fn unpack_block(compressed: bool, body: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
-    let Some((checksum, block)) = body.split_first_chunk::<4>() else {
+    let Some((told, block)) = body.split_first_chunk::<4>() else {
         return Err(corrupt("a frame is too short"));
     };
     let start = plain.len();
@@ -244,10 +259,17 @@ fn unpack_block(compressed: bool, body: &[u8], plain: &mut Vec<u8>) -> io::Resul
         plain.extend_from_slice(block);
     }
     let unpacked = plain.get(start..).unwrap_or_default();
-    if crc(unpacked).to_le_bytes() != *checksum {
+    if checksum(unpacked).to_le_bytes() != *told {
         return Err(corrupt("a checksum is wrong"));
     }
     Ok(())
+}
+
+/// The checksum of a block's plain bytes: CRC-32C, masked as in Snappy's framing format.
+fn checksum(plain: &[u8]) -> u32 {
+    crc32c::crc32c(plain)
+        .rotate_right(15)
+        .wrapping_add(0xa282_ead8)
 }
 
 fn corrupt(what: &str) -> io::Error {
@@ -275,6 +297,7 @@ impl AsyncRead for CompressedReceiver {
             if this.unpack()? {
                 continue;
             }
+            this.frames.drain(..std::mem::take(&mut this.unpacked));
             let before = this.frames.len();
             this.frames.resize(before + RECEIVE_BYTES, 0);
             let mut space = ReadBuf::new(this.frames.get_mut(before..).unwrap_or_default());
@@ -336,12 +359,13 @@ mod tests {
             let mut receiver = CompressedReceiver {
                 inner: ReadHalf::Layered(Box::new(Nothing)),
                 frames: std::mem::take(&mut self.frames),
+                unpacked: 0,
                 plain: Vec::new(),
                 taken: 0,
                 named: self.named,
             };
             while receiver.unpack()? {}
-            self.frames = receiver.frames;
+            self.frames = receiver.frames.split_off(receiver.unpacked);
             self.named = receiver.named;
             Ok(receiver.plain)
         }
@@ -387,6 +411,15 @@ mod tests {
         let small = packed(Level::Fast, b"PING\r\n");
         assert_eq!(small.len(), S2_FORMAT.len() + 8 + 6);
         assert_eq!(unpacked(&small, 1).unwrap(), b"PING\r\n");
+    }
+
+    #[test]
+    fn checksums_are_those_of_the_format() {
+        let text = text();
+        for length in [0, 1, 7, 8, 1023, 65_536] {
+            let block = &text[..length];
+            assert_eq!(checksum(block), minlz::crc::crc(block), "{length} bytes");
+        }
     }
 
     #[test]

@@ -236,8 +236,7 @@ fn limits(options: &Options) -> Limits {
 }
 
 /// What part of the container's memory may wait for all connections together where nobody says how much. Segments
-/// are up to twice as large as what is in them, and the allocator keeps some of what is given back: under a flood
-/// the process takes up to two and a half times the budget with glibc (docs/sidecar.md).
+/// are up to twice as large as what is in them, and allocators keep some of what is given back (docs/sidecar.md).
 const BUDGET_SHARE: u64 = 4;
 
 /// What may wait for all connections together.

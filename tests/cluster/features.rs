@@ -576,3 +576,35 @@ fn where_a_node_listens_for_others_needs_a_restart() {
     let refused = "config reload not supported for cluster name: old=c, new=d";
     eventually(refused, || node.log().contains(refused));
 }
+
+#[test]
+fn nats_server_gives_an_account_a_link_of_its_own_while_it_runs() {
+    let setup = |cluster: &str| Setup {
+        top: ACCOUNTS.to_owned(),
+        cluster: cluster.to_owned(),
+        ..Setup::default()
+    };
+    let Some(mut nodes) = start_with_accounts(&[Midge, NatsServer], &setup("")) else {
+        return;
+    };
+    check_accounts(&nodes);
+    let seed = nodes[0].route_port;
+    nodes[1].configure(&[seed], &setup("accounts: [ A ]"));
+    nodes[1].signal(Signal::HUP);
+    eventually("the reload is done", || {
+        nodes[1].log().contains("Reloaded: cluster")
+    });
+    // The other account goes on over the links that there were.
+    let mut clients = [nodes[0].client_as("b"), nodes[1].client_as("b")];
+    for client in &mut clients {
+        client.subscribe(">", "1");
+    }
+    wait_until_heard(&mut clients, "probe");
+    drop(clients);
+    assert!(!nodes[0].log().contains("cannot be understood"));
+    assert_eq!(registered(&nodes[0]), 4, "no link was made again");
+    nodes[0].stop();
+    nodes[0].configure(&[], &setup("accounts: [ A ]"));
+    nodes[0].run();
+    check_accounts(&nodes);
+}

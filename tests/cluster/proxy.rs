@@ -35,13 +35,15 @@ impl Proxy {
                 if accepting.ended.load(Ordering::SeqCst) {
                     return;
                 }
+                // Held until the connection is among those that the next cut breaks.
+                let mut open = accepting.open.lock().expect("a lock");
                 if accepting.cut.load(Ordering::SeqCst) {
                     continue;
                 }
                 if let (Ok(near), Ok(far)) = (stream, TcpStream::connect(("127.0.0.1", target))) {
                     forward(&accepting, &near, &far);
                     forward(&accepting, &far, &near);
-                    accepting.open.lock().expect("a lock").extend([near, far]);
+                    open.extend([near, far]);
                 }
             }
         });

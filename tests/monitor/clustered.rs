@@ -112,12 +112,12 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
     (
         "sys",
         "server info S1",
-        &["information for S1", "Name: C1", "Client URLs: 127.0.0.1"],
+        &["information for S1", "Client URLs: 127.0.0.1"],
     ),
     (
         "sys",
         "server info S2",
-        &["information for S2", "Name: C1", "Client URLs: 127.0.0.1"],
+        &["information for S2", "Client URLs: 127.0.0.1"],
     ),
     (
         "sys",

@@ -1,7 +1,6 @@
 //! Two linked servers in every mixture: what each tells of its links is what nats-server tells, key by key.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::cli::{run, tool};
 use crate::http::get;
@@ -152,18 +151,25 @@ fn without_own_interest(route: &mut Shape) {
     entries.retain(|(key, _)| !(key.is_empty() || system && key == "subscriptions"));
 }
 
+/// What differed at the last look; shown when the test fails.
+struct Found(Vec<String>);
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{:#?}", self.0);
+        }
+    }
+}
+
 /// Compares until nothing differs or it is too late.
 fn check(reference: &Server, tested: &Server, path: &str, what: &str) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    let mut found = Found(Vec::new());
+    eventually(&format!("{what}, {path}"), || {
         let shapes = [reference, tested].map(|server| comparable(server, path));
-        let found = differences(&shapes[0], &shapes[1], &TOLERANCE);
-        if found.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{what}, {path}: {found:#?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        found.0 = differences(&shapes[0], &shapes[1], &TOLERANCE);
+        found.0.is_empty()
+    });
 }
 
 /// The wishes that crossed: those of clients and, where they have a link of their own, without those of the

@@ -187,7 +187,10 @@ fn requests_are_answered_as_by_nats_server() {
     let mut report = String::new();
     for (subject, payload) in REQUESTS {
         let mut shapes = [one.ask(subject, payload), other.ask(subject, payload)];
-        if subject.ends_with("ACCOUNTZ") || subject.ends_with("STATZ") {
+        if ["ACCOUNTZ", "STATZ", "INFO"]
+            .iter()
+            .any(|end| subject.ends_with(end))
+        {
             shapes.iter_mut().for_each(sorted);
         }
         let name = format!("{subject} {payload}");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::client::{Client, info};
 use super::midge::Process;
+use super::reload_options::page;
 
 const USERS: &str = "authorization { users: [ {user: a, password: pa}, {user: b, password: pb} ] }";
 const REFUSED: &str = "-ERR 'Authorization Violation'\r\n";
@@ -272,6 +273,33 @@ fn sizes_and_times_hold_for_who_is_connected() {
     waiter.expect("PING\r\n");
     let greeting = info(&server.connect().greeting);
     assert_eq!(greeting["max_payload"], 2);
+}
+
+#[test]
+fn what_becomes_of_slow_consumers_changes_for_who_is_connected() {
+    let with = |policy: &str| {
+        format!("http: \"127.0.0.1:-1\"\nmax_pending: 1MB\nmax_payload: 512KB
+            authorization {{ users: [{{user: a, password: pa{policy}}}, {{user: b, password: pb}}] }}")
+    };
+    let server = Process::start(&with(""));
+    let (mut stuck, mut publisher) = (user(server.address, "a"), user(server.address, "b"));
+    stuck.send("SUB x 1\r\n");
+    stuck.ping();
+    server.reloaded(&with(", slow_consumer: drop_new"));
+    let payload = vec![b'.'; 200_000];
+    super::client::eventually("messages that are left out", || {
+        publisher.publish("x", &payload);
+        publisher.ping();
+        let connections = page(&server, "connz")["connections"].clone();
+        let one = connections
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["cid"] == 5);
+        one.expect("it is not cut off")["dropped_msgs"]
+            .as_u64()
+            .is_some_and(|count| count > 0)
+    });
 }
 
 #[test]

@@ -98,9 +98,16 @@ const CASES: &[Case] = &[
 ];
 
 fn varz(server: &Process) -> serde_json::Value {
+    page(server, "varz")
+}
+
+/// A page of monitoring.
+pub(crate) fn page(server: &Process, name: &str) -> serde_json::Value {
     let mut stream = TcpStream::connect(server.serves("monitoring").unwrap()).unwrap();
     stream
-        .write_all(b"GET /varz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .write_all(
+            format!("GET /{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -166,3 +166,22 @@ fn the_configuration_may_be_named_by_the_environment() {
         .output();
     assert_eq!(output.unwrap().status.code(), Some(0));
 }
+
+/// The startup probe of a cluster: a server counts once it has found another one.
+#[test]
+fn a_server_of_a_cluster_has_started_when_it_has_found_another() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let routes = free.local_addr().unwrap();
+    drop(free);
+    let one = Process::start(&format!(
+        "{MONITORING}\ncluster {{ name: c, listen: \"{routes}\" }}"
+    ));
+    let url = format!("http://{}/startupz?routes=1", monitoring(&one));
+    assert!(refusal(&["healthcheck", &url]).contains("503"));
+    let _other = Process::start(&format!(
+        "cluster {{ name: c, listen: \"127.0.0.1:-1\", routes: [ \"nats://{routes}\" ] }}"
+    ));
+    eventually("the other server", || {
+        check(&["healthcheck", &url]).status.success()
+    });
+}

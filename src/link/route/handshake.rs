@@ -86,6 +86,10 @@ impl Route {
     pub(super) fn info(&mut self, turn: &mut Turn<'_>, document: &[u8]) -> Outcome {
         let text = String::from_utf8_lossy(document);
         let info = match serde_json::from_str::<RouteInfo>(&text) {
+            Ok(info) if self.stage == Stage::Open && !info.route_acc_add_reqid.is_empty() => {
+                self.account_moves(turn, info);
+                return Ok(());
+            }
             Ok(info) if is_sound(&info) => info,
             Ok(_) | Err(_) => {
                 self.complain("INFO cannot be understood".to_owned());
@@ -98,6 +102,21 @@ impl Route {
         }
         self.host.informed(self.peer.id(), info);
         self.check_closing()
+    }
+
+    /// The other server gives an account a link of its own from now on, which a reload there waits to hear
+    /// confirmed. It takes back what it told of the account over this link without saying so.
+    fn account_moves(&mut self, turn: &mut Turn<'_>, info: RouteInfo) {
+        if info.route_account.is_empty() {
+            return;
+        }
+        self.forget_account(turn, &info.route_account);
+        let confirmation = RouteInfo {
+            route_account: String::new(),
+            ..info
+        };
+        turn.deliveries
+            .send(turn.peer, &encode::info(&confirmation.to_json()));
     }
 
     /// Agrees upon compression, once. Where there is to be some, another INFO follows.

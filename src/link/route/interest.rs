@@ -108,6 +108,15 @@ impl Route {
         }
     }
 
+    /// Gives up what was told of an account.
+    pub(super) fn forget_account(&mut self, turn: &Turn<'_>, account: &str) {
+        let of_account = |wish: &Wish| wish.account.name() == account;
+        for wish in self.wishes.take_those(of_account) {
+            take_back(turn.peer, &wish);
+        }
+        self.peer.count_subscriptions(self.wishes.len(), turn.now);
+    }
+
     /// Gives up to `count` wishes up; whether there may be more.
     pub(super) fn release_wishes(&mut self, count: usize) -> bool {
         let mut released = 0;

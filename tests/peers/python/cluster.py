@@ -30,7 +30,7 @@ REQUEST_DEADLINE = 20
 STEADY_DEADLINE = 90
 
 # Requests in a row that must be answered before a cluster counts as steady.
-STEADY_REQUESTS = 50
+STEADY_REQUESTS = 20
 
 ROLES = ["SENDER", "RECEIVER", "ASKER", "ANSWERER"]
 

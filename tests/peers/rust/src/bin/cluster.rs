@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 /// Between two numbers, and between two requests.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -27,7 +27,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
 const STEADY_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Requests in a row that must be answered before a cluster counts as steady.
-const STEADY_REQUESTS: u64 = 50;
+const STEADY_REQUESTS: u64 = 20;
 
 /// Between two looks at what nothing announces.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -209,17 +209,27 @@ async fn answer(client: Client) -> Outcome {
     Ok(())
 }
 
+/// Ticks no faster than one [`PAUSE`] after the other, however late the last one was.
+fn pace() -> Interval {
+    let mut pace = interval(PAUSE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
 async fn publish(client: Client, seen: Arc<Mutex<Seen>>) -> Outcome {
+    let mut pace = pace();
     loop {
+        pace.tick().await;
         let number = lock(&seen).published;
         client.publish("numbers", number.to_string().into()).await?;
         lock(&seen).published += 1;
-        sleep(PAUSE).await;
     }
 }
 
 async fn ask(client: Client, seen: Arc<Mutex<Seen>>, lost: Arc<Notify>) -> Outcome {
+    let mut pace = pace();
     loop {
+        pace.tick().await;
         let question = lock(&seen).answered.to_string();
         let request = Request::new()
             .payload(question.clone().into())
@@ -236,7 +246,6 @@ async fn ask(client: Client, seen: Arc<Mutex<Seen>>, lost: Arc<Notify>) -> Outco
             seen.failed += u64::from(!is_right);
             seen.in_a_row = if is_right { seen.in_a_row + 1 } else { 0 };
         }
-        sleep(PAUSE).await;
     }
 }
 

@@ -8,7 +8,6 @@ use crate::auth::{Decision, Login, Permissions, Rejection, Renewal};
 use crate::broker::close::CloseReason;
 use crate::broker::subscription::Subscription;
 use crate::conn::Timeouts;
-use crate::link::context::ClientSettings;
 use crate::proto::encode;
 use crate::proto::error::ProtocolError;
 
@@ -20,10 +19,10 @@ impl Client {
             return None;
         }
         let timeouts = settings.timeouts;
-        let before = std::mem::replace(&mut self.settings, settings);
+        self.settings = settings;
         self.peer.set_max_pending(self.settings.limits.max_pending);
         if self.connected {
-            self.renew_login(&before, now);
+            self.renew_login(now);
         } else if !self.awaits_connect && self.settings.authenticator.is_required() {
             // It was never given a time to log in, and may have taken itself for welcome (oracle).
             self.turn_out(Rejection::NoCredentials);
@@ -40,15 +39,12 @@ impl Client {
         }
     }
 
-    fn renew_login(&mut self, before: &ClientSettings, now: Instant) {
+    fn renew_login(&mut self, now: Instant) {
         let Some(login) = self.login.take() else {
             return;
         };
         match self.judge_login(&login, now) {
-            Renewal::Keep(renewed) => {
-                self.renew_slow_policy(before, &login, &renewed);
-                self.stay(&login, renewed);
-            }
+            Renewal::Keep(renewed) => self.stay(&login, renewed),
             Renewal::Moved => self.peer.close(CloseReason::ClientClosed),
             Renewal::Refuse(rejection) => self.turn_out(rejection),
         }
@@ -71,18 +67,6 @@ impl Client {
             // A bcrypt check would keep other connections waiting: it has to connect again.
             Decision::Accept(_) | Decision::NeedsBlocking(_) => Renewal::Moved,
             Decision::Reject(rejection) => Renewal::Refuse(rejection),
-        }
-    }
-
-    /// Another policy begins anew; the same one keeps what it holds back and has counted.
-    fn renew_slow_policy(&self, before: &ClientSettings, login: &Login, renewed: &Login) {
-        let policy = |settings: &ClientSettings, login: &Login| {
-            settings.slow.of(login.user.as_deref(), &login.account)
-        };
-        let renewed = policy(&self.settings, renewed);
-        if policy(before, login) != renewed {
-            let dropped = Arc::clone(&self.account.dropped);
-            self.peer.set_slow_policy(renewed, dropped);
         }
     }
 

@@ -26,6 +26,9 @@ pub const CONTENT_ENCODING: &str = "Content-Encoding";
 /// Longest header block that may ask, in bytes: reports hold all headers, and many may wait.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
+/// The letter of [`DESTINATION`] that is rarest in other headers.
+const DESTINATION_LETTER: u8 = b'D';
+
 /// The header of W3C Trace Context, in any case.
 const PARENT: &[u8] = b"traceparent";
 
@@ -65,7 +68,14 @@ impl Wish {
 /// Whether a header block may hold a wish for a report; quick, since all messages with headers are
 /// asked. `by_parent` says whether that of another system counts.
 #[must_use]
+#[inline]
 pub fn may_ask(block: &[u8], by_parent: bool) -> bool {
+    // Few blocks hold the letter; only theirs are looked at line by line.
+    (by_parent || memchr(DESTINATION_LETTER, block).is_some()) && has_line(block, by_parent)
+}
+
+#[cold]
+fn has_line(block: &[u8], by_parent: bool) -> bool {
     let mut rest = block;
     while let Some(end) = memchr(b'\n', rest) {
         rest = rest.get(end + 1..).unwrap_or_default();

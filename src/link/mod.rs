@@ -3,5 +3,6 @@
 pub mod client;
 pub mod context;
 pub mod internal;
+mod report;
 pub mod route;
 mod traced;

@@ -400,11 +400,7 @@ impl Link for Client {
     }
 
     fn read_failed(&mut self, error: &io::Error) -> CloseReason {
-        if error.kind() == io::ErrorKind::ConnectionReset {
-            return CloseReason::ClientClosed;
-        }
-        self.log_error(&format!("read error: {error}"));
-        CloseReason::ReadError
+        crate::link::report::read_failed(&self.peer, error)
     }
 
     fn stale(&mut self) {
@@ -427,10 +423,7 @@ impl Link for Client {
         self.context
             .broker
             .notice(|| Event::SlowConsumer(Arc::clone(&self.peer), reason));
-        self.log_info(&format!(
-            "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} total bytes.",
-            self.peer.pending()
-        ));
+        crate::link::report::write_deadline_passed(&self.peer, deadline);
     }
 
     fn pinging(&mut self) {

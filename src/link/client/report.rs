@@ -3,13 +3,11 @@
 use super::{Client, trace};
 use crate::broker::close::CloseReason;
 use crate::conn::turn::Turn;
+use crate::link::report::{self, Nonsense};
 use crate::proto::error::ProtocolError;
 use crate::proto::op::Op;
 use crate::proto::parse::ParseError;
 use crate::proto::{display, encode};
-
-/// Most bytes of a senseless input that a log line shows.
-const SNIPPET_BYTES: usize = 32;
 
 impl Client {
     /// Sends an error; whether the connection ends is the caller's business.
@@ -25,41 +23,11 @@ impl Client {
         error: ParseError,
         input: &[u8],
     ) -> CloseReason {
-        let (told, reason, log) = match error {
-            ParseError::UnknownOperation(at) => {
-                let snippet = display::escaped(input.get(..SNIPPET_BYTES).unwrap_or(input));
-                let log = format!("Client parser ERROR, i={at}: proto='\"{snippet}\"...'");
-                (
-                    Some(ProtocolError::UnknownOperation),
-                    CloseReason::ProtocolViolation,
-                    log,
-                )
-            }
-            ParseError::MaximumControlLine(_) => (
-                Some(ProtocolError::MaximumControlLine),
-                CloseReason::MaximumControlLineExceeded,
-                "maximum control line exceeded".to_owned(),
-            ),
-            ParseError::MaximumPayload(size) => {
-                self.report_too_large(turn, input);
-                let most = self.max_payload().unwrap_or_default();
-                let log = format!("maximum payload exceeded: {size} vs {most}");
-                (
-                    Some(ProtocolError::MaximumPayload),
-                    CloseReason::MaximumPayloadExceeded,
-                    log,
-                )
-            }
-            ParseError::HeadersNotSupported => {
-                let log = "message headers not supported".to_owned();
-                (None, CloseReason::ProtocolViolation, log)
-            }
-            ParseError::BadArguments(verb) => (
-                None,
-                CloseReason::ProtocolViolation,
-                format!("{verb} Parse Error"),
-            ),
-        };
+        if matches!(error, ParseError::MaximumPayload(_)) {
+            self.report_too_large(turn, input);
+        }
+        let most = || self.max_payload().unwrap_or_default();
+        let Nonsense { told, reason, log } = Nonsense::of(&error, input, "Client", most);
         if let Some(told) = told {
             self.refuse(turn, &told);
         }
@@ -68,22 +36,16 @@ impl Client {
     }
 
     pub(super) fn log_error(&self, text: &str) {
-        tracing::error!(cid = self.peer.id(), "{} - {text}", self.peer.label());
+        report::log_error(&self.peer, text);
     }
 
     pub(super) fn log_debug(&self, text: &str) {
-        tracing::debug!(cid = self.peer.id(), "{} - {text}", self.peer.label());
-    }
-
-    pub(super) fn log_info(&self, text: &str) {
-        tracing::info!(cid = self.peer.id(), "{} - {text}", self.peer.label());
+        report::log_debug(&self.peer, text);
     }
 
     /// A protocol line, made only where somebody wants to see it.
     pub(super) fn trace(&self, text: impl FnOnce() -> String) {
-        if tracing::enabled!(tracing::Level::TRACE) {
-            tracing::trace!(cid = self.peer.id(), "{} - {}", self.peer.label(), text());
-        }
+        report::trace(&self.peer, text);
     }
 
     pub(super) fn trace_incoming(&self, op: &Op<'_>, input: &[u8]) {

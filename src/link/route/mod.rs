@@ -362,11 +362,7 @@ impl Link for Route {
     }
 
     fn read_failed(&mut self, error: &io::Error) -> CloseReason {
-        if error.kind() == io::ErrorKind::ConnectionReset {
-            return CloseReason::ClientClosed;
-        }
-        self.log_error(&format!("read error: {error}"));
-        CloseReason::ReadError
+        crate::link::report::read_failed(&self.peer, error)
     }
 
     /// A server that refuses another one says why and closes; that may be noticed first by a write.
@@ -387,10 +383,7 @@ impl Link for Route {
 
     fn write_deadline_passed(&mut self, deadline: Duration) {
         self.broker.stats.slow_consumers.add(1);
-        self.log_info(&format!(
-            "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with {} total bytes.",
-            self.peer.pending()
-        ));
+        crate::link::report::write_deadline_passed(&self.peer, deadline);
     }
 
     fn pinging(&mut self) {

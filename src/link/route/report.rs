@@ -3,12 +3,10 @@
 use super::{Route, RouteOp};
 use crate::broker::close::CloseReason;
 use crate::conn::turn::Turn;
+use crate::link::report::{self, Nonsense};
 use crate::proto::display;
 use crate::proto::parse::ParseError;
 use crate::proto::route_info::RouteConnect;
-
-/// Most bytes of a senseless input that a log line shows.
-const SNIPPET_BYTES: usize = 32;
 
 impl Route {
     /// Sends an error text; whether the link ends is the caller's business.
@@ -25,41 +23,10 @@ impl Route {
         input: &[u8],
     ) -> CloseReason {
         turn.deliveries.end_run();
-        let (told, reason, log) = match error {
-            ParseError::UnknownOperation(at) => {
-                let snippet = display::escaped(input.get(..SNIPPET_BYTES).unwrap_or(input));
-                (
-                    Some("Unknown Protocol Operation"),
-                    CloseReason::ProtocolViolation,
-                    format!("Router parser ERROR, i={at}: proto='\"{snippet}\"...'"),
-                )
-            }
-            ParseError::MaximumControlLine(_) => (
-                Some("maximum control line exceeded"),
-                CloseReason::MaximumControlLineExceeded,
-                "maximum control line exceeded".to_owned(),
-            ),
-            ParseError::MaximumPayload(size) => (
-                Some("Maximum Payload Violation"),
-                CloseReason::MaximumPayloadExceeded,
-                format!(
-                    "maximum payload exceeded: {size} vs {}",
-                    self.limits.max_payload
-                ),
-            ),
-            ParseError::HeadersNotSupported => (
-                None,
-                CloseReason::ProtocolViolation,
-                "message headers not supported".to_owned(),
-            ),
-            ParseError::BadArguments(verb) => (
-                None,
-                CloseReason::ProtocolViolation,
-                format!("{verb} Parse Error"),
-            ),
-        };
+        let most = || self.limits.max_payload;
+        let Nonsense { told, reason, log } = Nonsense::of(&error, input, "Router", most);
         if let Some(told) = told {
-            self.send_error(told);
+            self.send_error(&told.text());
         }
         self.complain(log);
         reason
@@ -70,23 +37,17 @@ impl Route {
         self.host.complain(self.peer.id(), text);
     }
 
-    pub(super) fn log_error(&self, text: &str) {
-        tracing::error!(cid = self.peer.id(), "{} - {text}", self.peer.label());
-    }
-
     pub(super) fn log_info(&self, text: &str) {
-        tracing::info!(cid = self.peer.id(), "{} - {text}", self.peer.label());
+        report::log_info(&self.peer, text);
     }
 
     pub(super) fn log_debug(&self, text: &str) {
-        tracing::debug!(cid = self.peer.id(), "{} - {text}", self.peer.label());
+        report::log_debug(&self.peer, text);
     }
 
     /// A protocol line, made only where somebody wants to see it.
     pub(super) fn trace(&self, text: impl FnOnce() -> String) {
-        if tracing::enabled!(tracing::Level::TRACE) {
-            tracing::trace!(cid = self.peer.id(), "{} - {}", self.peer.label(), text());
-        }
+        report::trace(&self.peer, text);
     }
 
     pub(super) fn trace_incoming(&self, op: &RouteOp<'_>, input: &[u8]) {

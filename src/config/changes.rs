@@ -196,6 +196,7 @@ static WATCHED: &[(&str, Effect, Content)] = &[
     })),
     ("system_account", Restart("SystemAccount"), Shown(|o| shown(o.system_account.as_ref()))),
     ("no_system_account", Restart("NoSystemAccount"), Shown(|o| o.no_system_account.to_string())),
+    ("top_subjects", Applied, Shown(|o| o.top_subjects.to_string())),
     ("mappings", Applied, Hidden(|old, new| {
         lists_differ(&old.mappings, &new.mappings, |mapping| mapping.source.clone())
     })),

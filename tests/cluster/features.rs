@@ -608,3 +608,32 @@ fn nats_server_gives_an_account_a_link_of_its_own_while_it_runs() {
     nodes[0].run();
     check_accounts(&nodes);
 }
+
+#[test]
+fn accounts_that_a_reload_brings_reach_the_other_servers() {
+    let setup = |accounts: &str| Setup {
+        top: accounts.to_owned(),
+        ..cluster("")
+    };
+    let before = setup("accounts { A { users: [ { user: a, password: a } ] } }");
+    for kinds in [[Midge, Midge], [Midge, NatsServer]] {
+        let Some(nodes) = start_with_accounts(&kinds, &before) else {
+            continue;
+        };
+        let mut clients: Vec<Client> = nodes.iter().map(|node| node.client_as("a")).collect();
+        for client in &mut clients {
+            client.subscribe(">", "1");
+        }
+        wait_until_heard(&mut clients, "probe");
+        drop(clients);
+        let seeds = [nodes[0].route_port];
+        for (node, seeds) in nodes.iter().zip([&[][..], &seeds]) {
+            node.configure(seeds, &setup(ACCOUNTS));
+            node.signal(Signal::HUP);
+            eventually("the reload is done", || {
+                node.log().contains("Reloaded: accounts")
+            });
+        }
+        check_accounts(&nodes);
+    }
+}

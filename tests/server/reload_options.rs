@@ -79,6 +79,7 @@ const CASES: &[Case] = &[
     ("accounts", "accounts { A { users: [{user: a, password: a}] } }", "accounts", Info("auth_required", "true")),
     ("system_account", "accounts { S {} }\nsystem_account: S", "", Refused("SystemAccount: old=$SYS, new=S")),
     ("no_system_account", "no_system_account: true", "", Refused("NoSystemAccount: old=false, new=true")),
+    ("top_subjects", "top_subjects: 5", "top_subjects = 5", Log),
     ("mappings", "mappings { a: b }", "mappings = added a", Log),
     ("tls", "", "", Elsewhere), // tests/tls/reload
     ("allow_non_tls", "allow_non_tls: true", "allow_non_tls = true", Log),

@@ -39,7 +39,7 @@
 //! | know when it is ready, tell it to leave or to end | [`ready`](server::Server::ready), [`lame_duck`](server::Server::lame_duck), [`shutdown`](server::Server::shutdown) |
 //! | publish, subscribe and request by function calls | [`local_client`](server::Server::local_client) |
 //! | give a client library a stream | [`connect_in_process`](server::Server::connect_in_process) |
-//! | change users, limits and certificates | [`replace_settings`](server::Server::replace_settings), [`configure_accounts`](server::Server::configure_accounts), [`replace_tls`](server::Server::replace_tls) |
+//! | change users, limits and certificates | [`reload`](server::Server::reload) |
 //!
 //! A configuration file, variables and `key=value` pairs are read by [`config::load`]. Log lines are
 //! [`tracing`] events; [`logging::install`] brings them where a server's log goes, and a program that
@@ -52,7 +52,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 5 edges | [`daemon`] a server as a process · [`server`] a server to embed · [`config`] · [`cli`] · [`logging`] · [`signals`] · [`process`] · [`tls`] · [`monitor`], [`http`], [`system`] what a server tells of itself |
-//! | 4 kinds of peers | [`link`] what a client's operations do |
+//! | 4 kinds of peers | [`link`] what operations of clients and of other servers do |
 //! | 3 connections | [`conn`] one task each: read, turn, flush, timers, end |
 //! | 2 shared state | [`broker`] accounts, peers, delivery · [`auth`] who comes in, and what they may do |
 //! | 1 structures | [`routing`] who wants what · [`outbound`] what waits for a peer |

@@ -49,6 +49,12 @@ impl Lanes {
         }
     }
 
+    /// How many connections there is room for.
+    pub(super) fn count(&self) -> usize {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.len()
+    }
+
     /// Messages whose lane is `index` take this connection from now on.
     pub(super) fn open(&self, index: usize, peer: &Arc<Peer>) {
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);

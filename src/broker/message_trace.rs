@@ -12,14 +12,18 @@ use super::account::Account;
 use super::deliver::{Deliveries, Publication};
 use super::imports::{Imported, ResponseType, ServiceExport};
 use super::peer::{Delivery, Peer};
+use super::registry::FIRST_CONNECTION;
 use super::responses::Pending;
 use super::rewritten::Rewritten;
 use super::subscription::Subscription;
 use crate::proto::message_trace::{DESTINATION, DISABLED, HOP, Headers};
 use crate::proto::op::Publish;
 
-/// Most steps that a report holds: a message may go to very many.
-const MAX_STEPS: usize = 4096;
+/// Most bytes of steps that a report holds: a message may go to very many. Others are left out.
+const MAX_STEP_BYTES: usize = 2 * 1024 * 1024;
+
+/// What a step and its names weigh besides its longer words.
+const STEP_BYTES: usize = 256;
 
 /// Why a message did not go out (nats-server's texts).
 const NO_ECHO: &str = "Not delivered because of no echo";
@@ -147,6 +151,21 @@ impl TraceStep {
             Self::Egress { .. } => "eg",
         }
     }
+
+    /// About how many bytes it takes.
+    fn weight(&self) -> usize {
+        let words = match self {
+            Self::Ingress { subject, .. } => subject.len(),
+            Self::Mapping { to } | Self::StreamExport { to, .. } => to.len(),
+            Self::ServiceImport { from, to, .. } => from.len() + to.len(),
+            Self::Egress {
+                subscription,
+                queue,
+                ..
+            } => subscription.len() + queue.len(),
+        };
+        STEP_BYTES + words
+    }
 }
 
 /// What is told of a message's way through this server.
@@ -164,6 +183,8 @@ pub struct TraceReport {
     pub hops: u64,
     /// What happened, and when.
     pub steps: Vec<(SystemTime, TraceStep)>,
+    /// About how many bytes the steps take.
+    pub step_bytes: usize,
 }
 
 /// How a message that goes to another account is traced there.
@@ -234,6 +255,7 @@ impl MessageTrace {
                 size: message.size.bytes,
                 hops: 0,
                 steps: Vec::new(),
+                step_bytes: 0,
             },
             only: order.only,
             hop: order.hop,
@@ -253,7 +275,9 @@ impl MessageTrace {
     }
 
     fn note(&mut self, step: TraceStep) {
-        if self.report.steps.len() < MAX_STEPS {
+        let weight = step.weight();
+        if self.report.step_bytes + weight <= MAX_STEP_BYTES {
+            self.report.step_bytes += weight;
             self.report.steps.push(((self.clock)(), step));
         }
     }
@@ -308,7 +332,7 @@ impl MessageTrace {
 
 /// Whether a peer is the server itself, whose subscriptions nobody is told of.
 fn is_internal(peer: &Peer) -> bool {
-    !peer.is_route() && peer.introduction().is_none()
+    !peer.is_route() && peer.id() < FIRST_CONNECTION
 }
 
 impl Deliveries {

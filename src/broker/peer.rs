@@ -488,7 +488,8 @@ impl Peer {
             Pressure::Low
         };
         let too_much = self.is_over(state, pending);
-        let overflow = too_much || pressure == Pressure::Overdrawn;
+        // Everybody behind another server would lose messages if its link were cut.
+        let overflow = too_much || (pressure == Pressure::Overdrawn && !self.is_route);
         if overflow {
             self.start_closing(state, too_slow(too_much));
         }

@@ -79,7 +79,7 @@ pub struct Population {
 }
 
 /// The number of the first connection; nats-server's internal ones take those before it (oracle).
-const FIRST_CONNECTION: u64 = 5;
+pub(super) const FIRST_CONNECTION: u64 = 5;
 
 impl Default for Broker {
     fn default() -> Self {

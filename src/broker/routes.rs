@@ -141,9 +141,12 @@ impl State {
     fn lanes_to(&mut self, server: &str, count: usize) -> Arc<Lanes> {
         self.lanes.retain(|(_, lanes)| lanes.strong_count() > 0);
         let mut known = self.lanes.iter().filter(|(known, _)| known == server);
-        if let Some(lanes) = known.find_map(|(_, lanes)| lanes.upgrade()) {
+        let lanes = known.find_map(|(_, lanes)| lanes.upgrade());
+        if let Some(lanes) = lanes.filter(|lanes| lanes.count() == count) {
             return lanes;
         }
+        // After a reload there may be more of them or fewer; caches hold the old ones for a while yet.
+        self.lanes.retain(|(known, _)| known != server);
         let lanes = Arc::new(Lanes::new(count));
         self.lanes.push((server.to_owned(), Arc::downgrade(&lanes)));
         lanes
@@ -207,5 +210,19 @@ mod tests {
         assert_eq!((served("P"), served("A"), served("$G")), (0, 1, 1));
         assert!(serves(&Share::All, "P", &pinned));
         assert!(serves(&Share::Account("P".to_owned()), "P", &pinned));
+    }
+
+    #[test]
+    fn another_number_of_lanes_needs_other_lanes() {
+        let mut state = State::default();
+        let four = state.lanes_to("N1", 4);
+        assert!(Arc::ptr_eq(&four, &state.lanes_to("N1", 4)));
+        let two = state.lanes_to("N1", 2);
+        assert_eq!((four.count(), two.count()), (4, 2));
+        assert!(
+            Arc::ptr_eq(&two, &state.lanes_to("N1", 2)),
+            "the old ones are still held"
+        );
+        assert_eq!(state.lanes_to("N2", 4).count(), 4);
     }
 }

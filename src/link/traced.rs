@@ -2,7 +2,9 @@
 
 use crate::broker::account::Account;
 use crate::broker::message_trace::TraceOrder;
-use crate::proto::message_trace::{DESTINATION, HOP, ORIGIN_ACCOUNT, Wish, may_ask, wish};
+use crate::proto::message_trace::{
+    DESTINATION, HOP, MAX_HEADER_BYTES, ORIGIN_ACCOUNT, Wish, may_ask, wish,
+};
 use crate::proto::op::Publish;
 use crate::subject;
 
@@ -71,6 +73,9 @@ impl Asker<'_> {
         }
         if !(self.may_publish)(destination.as_bytes()) {
             return Decision::Refused(destination);
+        }
+        if header_block(message).len() > MAX_HEADER_BYTES {
+            return otherwise(Decision::Untraced);
         }
         Decision::Traced(TraceOrder {
             destination,

@@ -23,8 +23,8 @@ pub const ACCEPT_ENCODING: &str = "Accept-Encoding";
 /// How a report was encoded.
 pub const CONTENT_ENCODING: &str = "Content-Encoding";
 
-/// Longest header block that may ask, in bytes: reports hold all headers, and many may wait.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Longest header block of a message that is traced, in bytes: reports hold all headers, and many may wait.
+pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The letter of [`DESTINATION`] that is rarest in other headers.
 const DESTINATION_LETTER: u8 = b'D';
@@ -97,9 +97,6 @@ fn starts_with_parent(line: &[u8]) -> bool {
 /// does it, which takes no line end within a name for one.
 #[must_use]
 pub fn wish(block: &[u8]) -> Option<Wish> {
-    if block.len() > MAX_HEADER_BYTES {
-        return None;
-    }
     let mut rest = block.strip_prefix(VERSION_LINE)?.strip_prefix(LINE_END)?;
     let mut headers = Headers::new();
     let (mut has_destination, mut has_parent) = (false, false);

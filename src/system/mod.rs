@@ -10,6 +10,7 @@ mod traces;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::account::Account;
 use crate::broker::events::{Event, Observer};
+use crate::broker::message_trace::TraceReport;
 use crate::broker::peer::Facts;
 use crate::link::internal::{InternalConnection, Message, Outgoing};
 use crate::monitor::Monitor;
@@ -31,6 +33,9 @@ const MAX_EVENTS: usize = 4096;
 /// The same for questions of clients, which have a queue of their own: nobody can keep events from being reported
 /// by asking.
 const MAX_QUESTIONS: usize = 1024;
+
+/// Bytes of reports of traced messages that may wait; reports beyond are not sent.
+const MAX_TRACE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The number under which the server's own connection is known.
 const CONNECTION_NUMBER: u64 = 1;
@@ -85,6 +90,29 @@ impl SystemHandle {
 struct Queue {
     events: mpsc::Sender<Event>,
     questions: mpsc::Sender<Event>,
+    /// Bytes of reports of traced messages that wait.
+    traced: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// What could not be sent takes no room.
+    fn give_up(&self, error: mpsc::error::TrySendError<Event>) {
+        if let Event::Traced(report) = error.into_inner() {
+            let weight = traces::weight(&report);
+            self.traced.fetch_sub(weight, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes room for a report; whether there is some.
+    fn admits(&self, report: &TraceReport) -> bool {
+        let weight = traces::weight(report);
+        let waiting = self.traced.fetch_add(weight, Ordering::Relaxed);
+        let fits = waiting + weight <= MAX_TRACE_BYTES;
+        if !fits {
+            self.traced.fetch_sub(weight, Ordering::Relaxed);
+        }
+        fits
+    }
 }
 
 impl fmt::Debug for Queue {
@@ -103,7 +131,17 @@ impl Observer for Queue {
             | Event::Refused(_)
             | Event::SlowConsumer(..) => &self.events,
         };
-        if queue.try_send(event).is_err() {
+        let fits = if let Event::Traced(report) = &event {
+            self.admits(report)
+        } else {
+            true
+        };
+        let sent = fits
+            && queue
+                .try_send(event)
+                .map_err(|error| self.give_up(error))
+                .is_ok();
+        if !sent {
             tracing::debug!("an event was not reported, or a question not answered: too many wait");
         }
     }
@@ -119,9 +157,12 @@ pub(crate) fn start(
     let (events, waiting_events) = mpsc::channel(MAX_EVENTS);
     let (questions, waiting_questions) = mpsc::channel(MAX_QUESTIONS);
     let (announcements, waiting_announcements) = mpsc::channel(4);
-    monitor
-        .broker()
-        .observe(Box::new(Queue { events, questions }));
+    let traced = Arc::<AtomicUsize>::default();
+    monitor.broker().observe(Box::new(Queue {
+        events,
+        questions,
+        traced: Arc::clone(&traced),
+    }));
     let system = System {
         connection: connect(&monitor),
         monitor,
@@ -130,6 +171,7 @@ pub(crate) fn start(
         services: HashMap::new(),
         servers: Servers::default(),
         relays: Relays::default(),
+        traced,
         statistics_interval: FIRST_STATISTICS,
     };
     let waiting = Waiting {
@@ -203,6 +245,8 @@ struct System {
     servers: Servers,
     /// Questions that other servers have been asked as well.
     relays: Relays,
+    /// Bytes of reports of traced messages that wait.
+    traced: Arc<AtomicUsize>,
     statistics_interval: Duration,
 }
 

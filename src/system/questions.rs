@@ -68,7 +68,10 @@ impl System {
         if let Some(reply) = self.filtered(&question, of_account) {
             self.answer(request, reply);
         }
-        self.ask_others(request, &question.subject);
+        // The same subject means all accounts where PING stands for the account's name.
+        if account != "PING" {
+            self.ask_others(request, &question.subject);
+        }
     }
 
     fn answer(&mut self, request: &Request, document: Reply) {

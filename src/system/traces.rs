@@ -1,5 +1,7 @@
 //! Reports of traced messages, in the accounts that they were published in (ADR-41).
 
+use std::sync::atomic::Ordering;
+
 use minlz::crc::crc;
 use minlz::encode_snappy;
 use serde::Serialize;
@@ -76,9 +78,19 @@ impl Encoding {
     }
 }
 
+/// About how many bytes a report takes while it waits.
+pub(super) fn weight(report: &TraceReport) -> usize {
+    let headers = report.headers.iter().map(|(name, values)| {
+        let values: usize = values.iter().map(String::len).sum();
+        name.len() + values
+    });
+    report.step_bytes + headers.sum::<usize>()
+}
+
 impl System {
     /// Publishes what became of a traced message.
     pub(super) fn report_trace(&mut self, report: TraceReport) {
+        self.traced.fetch_sub(weight(&report), Ordering::Relaxed);
         let step = |(time, step)| Step {
             r#type: TraceStep::kind(step),
             ts: Time(time),

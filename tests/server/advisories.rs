@@ -241,9 +241,11 @@ fn cve_2026_33249_and_ghsa_p3j5_a_header_publishes_nothing() {
     let (mut all, mut few) = (log_in(&server, "all"), log_in(&server, "few"));
     all.send("SUB > 1\r\n");
     all.ping();
+    let long = format!("Nats-Trace-Dest: closed\r\nFill: {}", "x".repeat(70_000));
     for header in [
         "Nats-Trace-Dest: closed",
         "Nats-Trace-Dest: closed\r\nNats-Trace-Only: true",
+        &long,
     ] {
         let block = format!("NATS/1.0\r\n{header}\r\n\r\n");
         few.send(format!(

@@ -20,7 +20,7 @@ impl Peer {
     }
 
     /// Lets messages for a subscription of this peer in `account` be judged by `admission` from now on: none is
-    /// lost or delivered twice meanwhile. The subscription that takes its place; `None` if it has ended.
+    /// delivered twice meanwhile, and none is lost but what a publisher is gathering at this moment. The subscription that takes its place; `None` if it has ended.
     pub fn judge_subscription(
         &self,
         account: &Arc<Account>,

@@ -47,7 +47,8 @@ impl SlowTable {
 /// Bytes of held messages that are given to the socket at a time: those cannot be dropped any more.
 const REFILL_BYTES: usize = 128 * 1024;
 
-/// How many times the limit may wait where publishers are to wait: those that could not be told yet.
+/// How many times the limit may wait where publishers are to wait: those that could not be told yet. The same
+/// where new messages are dropped, for protocol text.
 const BLOCK_LIMITS: usize = 2;
 
 /// How a connection that is slow is treated, and what it cost.
@@ -67,10 +68,25 @@ pub(super) struct Slow {
 
 /// A whole message, or protocol text, which is never dropped.
 #[derive(Debug)]
-struct Held {
-    bytes: Bytes,
-    /// Bytes of header block and payload; `None` for protocol text.
-    size: Option<u64>,
+enum Held {
+    Message {
+        bytes: Bytes,
+        /// Bytes of header block and payload.
+        size: u64,
+    },
+    /// Texts that follow each other are one.
+    Text(Vec<u8>),
+}
+
+impl Held {
+    /// What it takes of the limit: small messages take more than their bytes.
+    fn weight(&self) -> usize {
+        let bytes = match self {
+            Self::Message { bytes, .. } => bytes.len(),
+            Self::Text(text) => text.len(),
+        };
+        bytes + size_of::<Self>()
+    }
 }
 
 impl Slow {
@@ -85,10 +101,11 @@ impl Slow {
     /// The policy once so much is pending for a wire that takes nothing.
     pub(super) fn is_over(&self, pending: usize, max_pending: usize) -> bool {
         match self.policy {
-            SlowPolicy::Block => pending > max_pending.saturating_mul(BLOCK_LIMITS),
-            SlowPolicy::Disconnect | SlowPolicy::DropNew | SlowPolicy::DropOld => {
-                pending > max_pending
+            // Messages that do not fit are dropped; what comes beyond the limit is text.
+            SlowPolicy::Block | SlowPolicy::DropNew => {
+                pending > max_pending.saturating_mul(BLOCK_LIMITS)
             }
+            SlowPolicy::Disconnect | SlowPolicy::DropOld => pending > max_pending,
         }
     }
 
@@ -104,6 +121,9 @@ impl Slow {
     /// The backlog is gone.
     pub(super) fn recover(&mut self) {
         self.drops = false;
+        if self.held.is_empty() {
+            self.held = VecDeque::new();
+        }
     }
 
     pub(super) fn discard(&mut self) {
@@ -119,29 +139,48 @@ impl Slow {
         messages > 0 && !std::mem::replace(&mut self.drops, true)
     }
 
-    fn hold(&mut self, bytes: Bytes, size: Option<u64>) {
-        self.held_bytes += bytes.len();
-        self.held.push_back(Held { bytes, size });
+    fn hold(&mut self, held: Held) {
+        self.held_bytes += held.weight();
+        self.held.push_back(held);
+    }
+
+    fn hold_text(&mut self, text: &[u8]) {
+        if let Some(Held::Text(last)) = self.held.back_mut() {
+            self.held_bytes += text.len();
+            last.extend_from_slice(text);
+        } else {
+            self.hold(Held::Text(text.to_vec()));
+        }
     }
 
     /// Drops the oldest messages until no more than `most` bytes are held; their number and size.
     fn shed(&mut self, most: usize) -> (u64, u64) {
         let (mut messages, mut bytes) = (0, 0);
-        let mut kept = VecDeque::new();
+        // Texts on the way become one, so that they are passed once and not again with each message.
+        let mut kept: Option<Vec<u8>> = None;
         while self.held_bytes > most
             && let Some(first) = self.held.pop_front()
         {
-            match first.size {
-                Some(size) => {
-                    self.held_bytes -= first.bytes.len();
+            self.held_bytes -= first.weight();
+            match first {
+                Held::Message { size, .. } => {
                     messages += 1;
                     bytes += size;
                 }
-                None => kept.push_back(first),
+                Held::Text(text) => match &mut kept {
+                    Some(kept) => {
+                        self.held_bytes += text.len();
+                        kept.extend_from_slice(&text);
+                    }
+                    None => {
+                        self.held_bytes += text.len() + size_of::<Held>();
+                        kept = Some(text);
+                    }
+                },
             }
         }
-        while let Some(text) = kept.pop_back() {
-            self.held.push_front(text);
+        if let Some(text) = kept {
+            self.held.push_front(Held::Text(text));
         }
         (messages, bytes)
     }
@@ -155,9 +194,13 @@ impl State {
         };
         let mut moved = 0;
         while moved < REFILL_BYTES
-            && let Some(Held { bytes, .. }) = slow.held.pop_front()
+            && let Some(held) = slow.held.pop_front()
         {
-            slow.held_bytes -= bytes.len();
+            slow.held_bytes -= held.weight();
+            let bytes = match held {
+                Held::Message { bytes, .. } => bytes,
+                Held::Text(text) => text.into(),
+            };
             moved += bytes.len();
             if bytes.len() > COPY_RUN_BYTES {
                 self.outbound.push_shared(bytes);
@@ -265,7 +308,10 @@ impl Peer {
         state.out_messages += 1;
         state.out_bytes += size;
         if let Some(slow) = state.slow.as_deref_mut() {
-            slow.hold(parts.concat().into(), Some(size));
+            slow.hold(Held::Message {
+                bytes: parts.concat().into(),
+                size,
+            });
         }
         let overflow = self.shed(state);
         let delivery = self.after_append(state, count);
@@ -308,7 +354,10 @@ impl Peer {
         if let Some(slow) = state.slow.as_deref_mut() {
             for (ends, sizes) in ends.windows(2).zip(sizes.windows(2)) {
                 if let ([start, end], [before, after]) = (ends, sizes) {
-                    slow.hold(bytes.slice(*start..*end), Some(after - before));
+                    slow.hold(Held::Message {
+                        bytes: bytes.slice(*start..*end),
+                        size: after - before,
+                    });
                 }
             }
         }
@@ -367,7 +416,7 @@ impl Peer {
     pub(super) fn hold_text(&self, state: &mut State, text: &[u8]) -> bool {
         let holds = state.holds();
         if holds && let Some(slow) = state.slow.as_deref_mut() {
-            slow.hold(Bytes::copy_from_slice(text), None);
+            slow.hold_text(text);
             self.shed(state);
         }
         holds
@@ -562,6 +611,25 @@ mod tests {
     }
 
     #[test]
+    fn texts_between_dropped_messages_become_one() {
+        let slow = Slowness::new(SlowPolicy::DropOld);
+        slow.open(50);
+        for number in 0..70 {
+            slow.deliver(number);
+            slow.peer.send(b"PONG\r\n");
+        }
+        assert!(slow.peer.condition().closing.is_none());
+        let held = slow.peer.lock().slow.as_ref().unwrap().held.len();
+        assert!(held < 20, "{held}");
+        slow.open(usize::MAX);
+        let texts = slow.taken().iter().filter(|line| *line == "PONG").count();
+        assert_eq!(texts, 70);
+        let state = slow.peer.lock();
+        let rest = state.slow.as_ref().unwrap();
+        assert_eq!((rest.held_bytes, rest.held.capacity()), (0, 0));
+    }
+
+    #[test]
     fn another_policy_keeps_what_was_held_and_counted() {
         let slow = Slowness::new(SlowPolicy::DropOld);
         slow.open(50);
@@ -573,7 +641,8 @@ mod tests {
         let account = Arc::clone(&slow.account);
         slow.peer.set_slow_policy(SlowPolicy::Disconnect, account);
         assert_eq!(slow.dropped(), dropped);
-        assert!(slow.deliver(20).overflow && slow.peer.condition().closing.is_some());
+        assert!((20..30).any(|number| slow.deliver(number).overflow));
+        assert!(slow.peer.condition().closing.is_some());
         assert_eq!(slow.dropped(), dropped, "it is cut off");
     }
 

@@ -6,6 +6,9 @@ use super::types::{Goal, Place};
 use super::{Action, Endpoint, LinkId, Mesh, Target};
 use crate::proto::route_info::{GossipMode, ROUTE_SCHEME, RouteInfo};
 
+/// Most places to dial: whoever is told of more by gossip does not believe it.
+const MAX_GOALS: usize = 1024;
+
 impl Mesh {
     /// A new server is linked: tells all others, unless that is for somebody else to do.
     pub(super) fn tell_others(&mut self, link: LinkId, info: &RouteInfo) {
@@ -95,6 +98,9 @@ impl Mesh {
                 goal.failing_since = None;
                 goal.next = goal.next.min(now);
             }
+            return;
+        }
+        if self.goals.len() >= MAX_GOALS {
             return;
         }
         let target = Target {

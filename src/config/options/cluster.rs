@@ -187,6 +187,7 @@ pub(crate) static CLUSTER: &[Row<Cluster>] = &[
         ),
     option("lanes", Kind::Boolean, "false")
         .document("Spread each account's messages over all connections to another Midge server that does so too.")
+        .live()
         .store(|d, e, p| set(&mut d.lanes, boolean(e, p))),
     option("accounts", Kind::Texts, "[]")
         .document("Accounts with a connection of their own to each other server.")

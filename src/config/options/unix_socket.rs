@@ -60,7 +60,7 @@ static UNIX_SOCKET: &[Row<UnixSocket>] = &[
 ];
 
 const fn of_socket(key: &'static str, kind: Kind, default: &'static str) -> Row<UnixSocket> {
-    Row::new(key, kind, default)
+    Row::new(key, kind, default).live()
 }
 
 /// A path, or a block with a path.

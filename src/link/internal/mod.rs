@@ -166,7 +166,7 @@ impl InternalConnection {
     /// # Errors
     /// [`InternalError`]; nothing was published then.
     pub fn publish(&self, message: Outgoing<'_>, now: Instant) -> Result<usize, InternalError> {
-        self.publish_to(&self.account, message, now)
+        self.publish_paced(message, now)
             .map(|published| published.reached)
     }
 
@@ -179,10 +179,15 @@ impl InternalConnection {
         message: Outgoing<'_>,
         now: Instant,
     ) -> Result<Published, InternalError> {
+        let total = message.headers.len() + message.payload.len();
+        let most = self.context.settings().limits.max_payload;
+        if most.is_some_and(|most| total > most) {
+            return Err(InternalError::TooLarge);
+        }
         self.publish_to(&self.account, message, now)
     }
 
-    /// The same in another account.
+    /// The same in any account and of any length, for what the server itself has to say.
     pub(crate) fn publish_to(
         &self,
         account: &Arc<Account>,
@@ -193,10 +198,6 @@ impl InternalConnection {
             return Err(InternalError::InvalidSubject);
         }
         let total = message.headers.len() + message.payload.len();
-        let most = self.context.settings().limits.max_payload;
-        if most.is_some_and(|most| total > most) {
-            return Err(InternalError::TooLarge);
-        }
         let body = [message.headers, message.payload, b"\r\n"].concat();
         let (header_digits, digits) = (message.headers.len().to_string(), total.to_string());
         let publish = Publish {

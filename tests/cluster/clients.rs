@@ -11,6 +11,7 @@ use crate::mixed::{start, wait_until_linked};
 use crate::node::{Kind, Node, Setup, program};
 use crate::party::{Library, Mark, Party};
 use crate::proxy::Proxy;
+use crate::wait::now;
 
 use Kind::{Midge, NatsServer};
 use Library::{AsyncNats, NatsPy};
@@ -126,15 +127,21 @@ fn interest(nodes: &[Node]) -> Vec<u64> {
     nodes.iter().map(Node::subscriptions).collect()
 }
 
-/// What nodes know of once all have told each other what their own services want.
+/// How long nothing changes once all nodes have told each other what their own services want: the last of
+/// those comes with the first statistics, a quarter of a second after the start.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What nodes know of by then.
 fn settled_interest(nodes: &[Node]) -> Vec<u64> {
     let mut known = interest(nodes);
-    let mut same = 0;
+    let mut since = now();
     eventually("nodes have told each other", || {
-        let now = interest(nodes);
-        same = if now == known { same + 1 } else { 0 };
-        known = now;
-        same > 20
+        let found = interest(nodes);
+        if found != known {
+            known = found;
+            since = now();
+        }
+        since.elapsed() > SETTLED
     });
     known
 }

@@ -318,6 +318,18 @@ impl Traced {
     }
 }
 
+/// A report with the ways out in an order of their own: nats-server visits subscriptions in any.
+fn in_order(report: &str) -> serde_json::Value {
+    let mut report: serde_json::Value = serde_json::from_str(report).unwrap();
+    if let Some(events) = report["events"].as_array_mut() {
+        let is_way_out = |event: &serde_json::Value| event["type"] == "eg";
+        for run in events.chunk_by_mut(|one, other| is_way_out(one) && is_way_out(other)) {
+            run.sort_by_key(|event| [&event["name"], &event["sub"]].map(ToString::to_string));
+        }
+    }
+    report
+}
+
 #[test]
 fn reports_are_those_of_nats_server() {
     let Some(reference) = reference() else { return };
@@ -326,7 +338,7 @@ fn reports_are_those_of_nats_server() {
     assert_eq!(tested.headers, expected.headers);
     let mut report = String::new();
     for (tested, expected) in tested.reports.iter().zip(&expected.reports) {
-        let shape = |text: &str| serde_json::from_str::<Shape>(text).unwrap();
+        let shape = |text: &str| serde_json::from_value::<Shape>(in_order(text)).unwrap();
         for difference in differences(&shape(expected), &shape(tested), &TOLERANCE) {
             report.push_str(&format!("{difference}\n{expected}\n{tested}\n"));
         }

@@ -132,8 +132,6 @@ impl Newcomer {
         } = self;
         wire.attach(write);
         peer.flush();
-        // A reload may have come during the handshake.
-        peer.set_max_pending(server.context.settings().limits.max_pending);
         let client = Client::new(Arc::clone(&server.context), Arc::clone(&peer));
         let connection = Connection::new(read, wire, peer, client, server.surroundings());
         server.connections.spawn(connection.run());

@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::account::Account;
 use crate::broker::events::{Event, Observer};
-use crate::broker::message_trace::TraceReport;
 use crate::broker::peer::Facts;
 use crate::link::internal::{InternalConnection, Message, Outgoing};
 use crate::monitor::Monitor;
@@ -94,27 +93,6 @@ struct Queue {
     traced: Arc<AtomicUsize>,
 }
 
-impl Queue {
-    /// What could not be sent takes no room.
-    fn give_up(&self, error: mpsc::error::TrySendError<Event>) {
-        if let Event::Traced(report) = error.into_inner() {
-            let weight = traces::weight(&report);
-            self.traced.fetch_sub(weight, Ordering::Relaxed);
-        }
-    }
-
-    /// Makes room for a report; whether there is some.
-    fn admits(&self, report: &TraceReport) -> bool {
-        let weight = traces::weight(report);
-        let waiting = self.traced.fetch_add(weight, Ordering::Relaxed);
-        let fits = waiting + weight <= MAX_TRACE_BYTES;
-        if !fits {
-            self.traced.fetch_sub(weight, Ordering::Relaxed);
-        }
-        fits
-    }
-}
-
 impl fmt::Debug for Queue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Queue").finish_non_exhaustive()
@@ -131,17 +109,19 @@ impl Observer for Queue {
             | Event::Refused(_)
             | Event::SlowConsumer(..) => &self.events,
         };
-        let fits = if let Event::Traced(report) = &event {
-            self.admits(report)
-        } else {
-            true
+        let weight = match &event {
+            Event::Traced(report) => traces::weight(report),
+            Event::Request(_)
+            | Event::Connected(_)
+            | Event::Disconnected(..)
+            | Event::Refused(_)
+            | Event::SlowConsumer(..) => 0,
         };
-        let sent = fits
-            && queue
-                .try_send(event)
-                .map_err(|error| self.give_up(error))
-                .is_ok();
+        let waiting = self.traced.fetch_add(weight, Ordering::Relaxed);
+        let fits = weight == 0 || waiting + weight <= MAX_TRACE_BYTES;
+        let sent = fits && queue.try_send(event).is_ok();
         if !sent {
+            self.traced.fetch_sub(weight, Ordering::Relaxed);
             tracing::debug!("an event was not reported, or a question not answered: too many wait");
         }
     }

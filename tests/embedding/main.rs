@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+#[path = "../shared/page.rs"]
+mod page;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod streams;

@@ -1,12 +1,13 @@
 //! Beginning and end of embedded servers.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use midge::server::{RequestError, Server, StartError};
 use rcgen::generate_simple_self_signed;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::page::page;
 use crate::wait::{PATIENCE, eventually};
 
 /// A runtime as a program may have it.
@@ -38,15 +39,6 @@ fn visit(address: SocketAddr) -> String {
     let info = lines.next().unwrap().unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "PONG");
     info
-}
-
-fn page(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 /// Threads of this process that a server has started itself: those for handshakes.

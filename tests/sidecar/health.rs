@@ -1,15 +1,16 @@
 //! `midge healthcheck`, which images without a shell are probed with.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use rcgen::generate_simple_self_signed;
 use rustix::process::Signal;
 
-use super::client::{Client, PATIENCE, eventually};
+use super::client::{Client, eventually};
 use super::midge::{Process, program};
+pub(crate) use crate::page::page;
 
 const MONITORING: &str = "http: \"127.0.0.1:-1\"";
 
@@ -23,16 +24,6 @@ pub(crate) fn monitoring(server: &Process) -> SocketAddr {
         address.is_some()
     });
     address.unwrap()
-}
-
-/// A page of monitoring, with its head.
-pub(crate) fn page(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 /// Says that a test did not run, in the form that `tests/run` counts. In CI nothing may be skipped.

@@ -25,6 +25,9 @@ mod midge;
 #[cfg(test)]
 mod packaging;
 #[cfg(test)]
+#[path = "../shared/page.rs"]
+mod page;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 #[path = "../shared/wait.rs"]

@@ -113,6 +113,8 @@ impl Client {
         let account = Arc::clone(context.broker.global_account());
         let settings = context.settings();
         let awaits_connect = settings.authenticator.is_required();
+        // A reload may have come since the peer began.
+        peer.set_max_pending(settings.limits.max_pending);
         Self {
             context,
             settings,

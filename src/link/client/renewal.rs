@@ -77,7 +77,7 @@ impl Client {
             self.peer.set_responses(renewed.permissions.clone());
             self.judge_subscriptions();
         }
-        self.take_over_slow_policy(&renewed);
+        self.take_over_slow_treatment(&renewed);
         self.become_known_as(&renewed);
         let held = self.sids.len().saturating_sub(self.peer.expired());
         if self.subscription_limits().any(|most| held > most) {

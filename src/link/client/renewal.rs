@@ -19,7 +19,8 @@ impl Client {
             return None;
         }
         let timeouts = settings.timeouts;
-        self.settings = settings;
+        // A reload has ended once nobody holds the settings before it, so they are held until everything is judged.
+        let _before = std::mem::replace(&mut self.settings, settings);
         self.peer.set_max_pending(self.settings.limits.max_pending);
         if self.connected {
             self.renew_login(now);

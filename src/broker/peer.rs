@@ -105,6 +105,8 @@ struct State {
     /// The wire has been blocked for long without any progress: pausing publishers would help nobody.
     unresponsive: bool,
     closing: Option<CloseReason>,
+    /// Whether protocol text was too much for it.
+    unreported: bool,
     /// What is pending will never be sent, nor what comes back from a sender.
     discards: bool,
     out_messages: u64,
@@ -518,14 +520,22 @@ impl Peer {
         if !self.hold_text(&mut state, text) {
             state.outbound.push([text]);
         }
-        self.after_append(
-            &mut state,
-            Count {
-                taken: 1,
-                last: false,
-            },
-        )
-        .must_flush
+        self.after_text(&mut state)
+    }
+
+    fn after_text(&self, state: &mut State) -> bool {
+        let count = Count {
+            taken: 1,
+            last: false,
+        };
+        let delivery = self.after_append(state, count);
+        state.unreported |= delivery.overflow;
+        delivery.must_flush
+    }
+
+    /// Whether protocol text was what cut the peer off, which nobody has reported yet.
+    pub fn take_unreported_overflow(&self) -> bool {
+        std::mem::take(&mut self.lock().unreported)
     }
 
     /// Leaves protocol text for the peer, whose own task sends it: for those that tell many peers of many
@@ -536,11 +546,7 @@ impl Peer {
             return;
         }
         state.outbound.push([text]);
-        let count = Count {
-            taken: 1,
-            last: false,
-        };
-        if self.after_append(&mut state, count).must_flush {
+        if self.after_text(&mut state) {
             // As if the wire had been found blocked: the task finds out that it is not.
             state.dirty = false;
             state.blocked = true;
@@ -716,11 +722,11 @@ impl Peer {
     fn start_closing(&self, state: &mut State, reason: CloseReason) {
         if state.closing.is_none() {
             state.closing = Some(reason);
-            if !reason.flushes() {
-                state.discard();
-            }
+            state.end_backlog(reason);
             self.wire.wake();
             self.ungated.notify_waiters();
+        } else if reason == CloseReason::MemoryBudgetExceeded {
+            state.discard();
         }
     }
 

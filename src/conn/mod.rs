@@ -193,6 +193,9 @@ impl<L: Link> Connection<L> {
             let reason = self.serve().await;
             // It would wait on, and keep others waiting, without anybody to ask it how far it is.
             self.verification = None;
+            if self.peer.take_unreported_overflow() {
+                self.link.overflowed(&self.peer);
+            }
             if reason == CloseReason::WriteError && self.link.hears_last_words() {
                 self.hear_last_words().await;
             }
@@ -485,14 +488,14 @@ impl<L: Link> Connection<L> {
 
     /// Sends what may still be sent and closes the socket.
     async fn finish(&mut self, reason: CloseReason) {
-        if reason.flushes() {
-            let _ = timeout(
-                CLOSING_FLUSH.min(self.write_deadline),
-                drain(&self.peer, &self.wire),
-            )
-            .await;
+        // A slow peer that is told why gets what waits before that, for as long as a write may take.
+        let told = self.peer.is_told_the_end();
+        if reason.flushes() || told {
+            let flush = if told { Duration::MAX } else { CLOSING_FLUSH };
+            let drained = drain(&self.peer, &self.wire);
+            let _ = timeout(flush.min(self.write_deadline), drained).await;
         }
-        if reason.flushes() && reason != CloseReason::ClientClosed {
+        if (reason.flushes() || told) && reason != CloseReason::ClientClosed {
             let wire = &self.wire;
             poll_fn(|context| wire.poll_shutdown(context)).await;
             let reader = &mut self.reader;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::listener::{self, Listener};
+use super::listener::{self, Bindable, Listener};
 use super::unix::{self, HiddenSocket};
 use super::{GivenListeners, Inner, StartError};
 use crate::config::Options;
@@ -38,6 +38,26 @@ impl Place {
             port: monitoring.http_port.or(monitoring.https_port)?,
             secured: monitoring.https_port.is_some(),
         })
+    }
+
+    /// Whether whoever comes in there meets the same.
+    fn serves_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Clients { .. }, Self::Clients { .. }) => true,
+            (Self::Monitoring { secured: one, .. }, Self::Monitoring { secured: two, .. }) => {
+                one == two
+            }
+            (Self::Unix(one), Self::Unix(two)) => one == two,
+            _ => false,
+        }
+    }
+
+    /// Whether one that takes over from the other needs what the other holds.
+    fn competes_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(two)) => one.path == two.path,
+            (one, two) => one.port().is_some() && one.port() == two.port(),
+        }
     }
 
     /// Everything that the options ask for.
@@ -82,11 +102,15 @@ enum Listening {
     Clients(Listener),
     Unix(HiddenSocket),
     Monitoring(HttpListener),
+    /// The socket of an open door serves this place as well.
+    Open(SocketAddr),
 }
 
 /// An open door.
 #[derive(Debug)]
 struct Door {
+    /// What it is open for. More than one door is open for a place after a move to all addresses: those who knock at the
+    /// old address would be thrown out if its socket closed.
     place: Place,
     address: Option<SocketAddr>,
     socket: Weak<TcpListener>,
@@ -117,17 +141,21 @@ impl Doors {
     pub(super) fn client_address(&self) -> SocketAddr {
         let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
         let open = self.lock();
-        let mut doors = open.iter();
-        let door = doors.find(|door| matches!(door.place, Place::Clients { .. }));
-        door.and_then(|door| door.address).unwrap_or(nowhere)
+        let doors = open.iter();
+        let addresses = doors
+            .filter(|door| matches!(door.place, Place::Clients { .. }))
+            .filter_map(|door| door.address);
+        widest(addresses).unwrap_or(nowhere)
     }
 
     /// The address that monitoring is served on, if it is.
     pub(super) fn monitoring_address(&self) -> Option<SocketAddr> {
         let open = self.lock();
-        let mut doors = open.iter();
-        let door = doors.find(|door| matches!(door.place, Place::Monitoring { .. }))?;
-        door.address
+        let doors = open.iter();
+        let addresses = doors
+            .filter(|door| matches!(door.place, Place::Monitoring { .. }))
+            .filter_map(|door| door.address);
+        widest(addresses)
     }
 
     /// Listens where it is wanted and not done yet. Doors that are to close stay open for now, also where a new one
@@ -140,12 +168,11 @@ impl Doors {
         let (missing, replaced) = self.compare(wanted);
         let mut bound = Vec::new();
         for place in missing {
-            let takes_over = replaced.iter().any(|old| match (&place, old) {
-                (Place::Unix(new), Place::Unix(old)) => new.path == old.path,
-                (new, old) => new.port().is_some() && new.port() == old.port(),
-            });
+            let takes_over = replaced.iter().any(|(old, _)| place.competes_with(old));
+            let same = replaced.iter().filter(|(old, _)| place.serves_as(old));
+            let open: Vec<SocketAddr> = same.filter_map(|(_, address)| *address).collect();
             self.share_ports(takes_over);
-            let listener = bind(&place, takes_over, &mut given).await;
+            let listener = bind(&place, takes_over, &open, &mut given).await;
             self.share_ports(false);
             bound.push(Bound {
                 place,
@@ -155,8 +182,8 @@ impl Doors {
         Ok(bound)
     }
 
-    /// The places that have no door yet, and those whose doors are to close.
-    fn compare(&self, wanted: &[Place]) -> (Vec<Place>, Vec<Place>) {
+    /// The places that have no door yet, and those whose doors are to close, with their addresses.
+    fn compare(&self, wanted: &[Place]) -> (Vec<Place>, Vec<(Place, Option<SocketAddr>)>) {
         let open = self.lock();
         let missing = wanted
             .iter()
@@ -166,7 +193,9 @@ impl Doors {
             .filter(|door| !wanted.iter().any(|place| door.is(place)));
         (
             missing.cloned().collect(),
-            replaced.map(|door| door.place.clone()).collect(),
+            replaced
+                .map(|door| (door.place.clone(), door.address))
+                .collect(),
         )
     }
 
@@ -182,6 +211,11 @@ impl Doors {
     /// Lets people in where it was prepared, and closes the doors that are not wanted any more.
     pub(super) fn switch(&self, server: &Arc<Inner>, wanted: &[Place], bound: Vec<Bound>) {
         let mut open = self.lock();
+        for door in open.iter_mut() {
+            if let Some(new) = bound.iter().find(|new| new.covers(door)) {
+                door.place = new.place.clone().with_port(new.address());
+            }
+        }
         open.retain(|door| {
             let stays = wanted.iter().any(|place| door.is(place));
             if !stays {
@@ -196,9 +230,35 @@ impl Doors {
 impl Bound {
     /// The address that clients of TCP connect to.
     pub(super) fn client_address(&self) -> Option<SocketAddr> {
+        let clients = matches!(self.place, Place::Clients { .. });
+        self.address().filter(|_| clients)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
         match &self.listener {
             Listening::Clients(listener) => listener.address(),
-            Listening::Unix(_) | Listening::Monitoring(_) => None,
+            Listening::Unix(_) => None,
+            Listening::Monitoring(listener) => Some(listener.address()),
+            Listening::Open(address) => Some(*address),
+        }
+    }
+
+    /// Whether it is reached by everybody whom an open door is reached by, and does the same for them.
+    fn covers(&self, door: &Door) -> bool {
+        let (Some(new), Some(old)) = (self.address(), door.address) else {
+            return false;
+        };
+        let everywhere = new.ip().is_unspecified() && new.port() == old.port();
+        // Bound to all addresses of IPv6, a socket may or may not be reached over IPv4, as the system has it.
+        let certainly = new.is_ipv6() == old.is_ipv6() || self.is_for_both_families();
+        self.place.serves_as(&door.place) && (new == old || everywhere && certainly)
+    }
+
+    /// Whether it is asked for by the name that listens on all addresses of both families.
+    fn is_for_both_families(&self) -> bool {
+        match &self.place {
+            Place::Clients { host, .. } | Place::Monitoring { host, .. } => host == "0.0.0.0",
+            Place::Unix(_) => false,
         }
     }
 
@@ -221,6 +281,7 @@ impl Bound {
                 server.serve_monitoring(listener, secured, closing);
                 door
             }
+            Listening::Open(_) => return None,
         };
         Some(Door {
             place: place.with_port(address),
@@ -243,23 +304,32 @@ fn accept(
     door
 }
 
+/// Of the addresses that a place is open at the one that holds the others.
+fn widest(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    addresses.max_by_key(|address| address.ip().is_unspecified())
+}
+
+/// Listens on a place, unless that needs one of the `open` sockets, which serve the same already.
 async fn bind(
     place: &Place,
     takes_over: bool,
+    open: &[SocketAddr],
     given: &mut GivenListeners,
 ) -> Result<Listening, StartError> {
     match place {
         Place::Clients { host, port } => {
             let bound = match given.clients.take() {
-                Some(given) => listener::given(given),
-                None => listener::bind(host, *port, takes_over).await,
+                Some(given) => listener::given(given).map(Bindable::New),
+                None => listener::bind(host, *port, takes_over, open).await,
             };
-            let listener = bound.map(|socket| Listener::Tcp(Arc::new(socket)));
-            let listener = listener.map_err(|source| StartError::Listen {
+            let listener = bound.map(|socket| match socket {
+                Bindable::New(socket) => Listening::Clients(Listener::Tcp(Arc::new(socket))),
+                Bindable::Open(address) => Listening::Open(address),
+            });
+            listener.map_err(|source| StartError::Listen {
                 address: format!("{host}:{port}"),
                 source,
-            });
-            listener.map(Listening::Clients)
+            })
         }
         Place::Unix(socket) => {
             let hidden = unix::bind(socket, takes_over);
@@ -271,16 +341,17 @@ async fn bind(
         }
         Place::Monitoring { host, port, .. } => {
             let bound = match given.monitoring.take() {
-                Some(given) => listener::given(given),
-                None => listener::bind(host, *port, takes_over).await,
+                Some(given) => listener::given(given).map(Bindable::New),
+                None => listener::bind(host, *port, takes_over, open).await,
             };
-            let bound = bound.and_then(HttpListener::new);
-            bound
-                .map(Listening::Monitoring)
-                .map_err(|source| StartError::Monitor {
-                    address: format!("{host}:{port}"),
-                    source,
-                })
+            let listener = bound.and_then(|socket| match socket {
+                Bindable::New(socket) => HttpListener::new(socket).map(Listening::Monitoring),
+                Bindable::Open(address) => Ok(Listening::Open(address)),
+            });
+            listener.map_err(|source| StartError::Monitor {
+                address: format!("{host}:{port}"),
+                source,
+            })
         }
     }
 }

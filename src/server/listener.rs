@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::unix::UCred;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::newcomer::{Newcomer, Origin};
@@ -23,6 +23,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Connections that the system completes before they are accepted; it may allow fewer.
 const BACKLOG: u32 = 4096;
+
+/// How long a listener that closes still takes clients. Those whose handshake with the system is under way when another
+/// listener takes over the port, which is a matter of a round trip, would be thrown out otherwise.
+const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// A bound listener for clients.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Listener {
                 }
                 Err(error) => {
                     tracing::error!("Temporary Client Accept Error ({error}), sleeping {pause:?}");
-                    tokio::time::sleep(pause).await;
+                    sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
@@ -78,11 +82,19 @@ impl Listener {
 
     /// Takes those who came in time for a listener that moves, whom its end would throw out.
     async fn accept_waiting(self, server: &Arc<Inner>) {
-        if server.closing_listeners.is_cancelled() {
-            return;
-        }
-        while let Ok(Ok(accepted)) = timeout(Duration::ZERO, self.next()).await {
-            accepted.serve(server);
+        let last_call = sleep(LAST_CALL);
+        tokio::pin!(last_call);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = server.closing_listeners.cancelled() => return,
+                accepted = self.next() => accepted,
+                () = &mut last_call => return,
+            };
+            match accepted {
+                Ok(accepted) => accepted.serve(server),
+                Err(_) => return,
+            }
         }
     }
 
@@ -112,11 +124,26 @@ impl Accepted {
     }
 }
 
+/// What a place on the network comes to.
+pub(super) enum Bindable {
+    New(TcpListener),
+    /// One of the sockets that are open already has its address.
+    Open(SocketAddr),
+}
+
 /// Listens on the port of a host, which another socket of this process may listen on if this one takes over from it.
-pub(super) async fn bind(host: &str, port: u16, takes_over: bool) -> io::Result<TcpListener> {
+pub(super) async fn bind(
+    host: &str,
+    port: u16,
+    takes_over: bool,
+    open: &[SocketAddr],
+) -> io::Result<Bindable> {
     let socket = match host.parse() {
         Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => bind_everywhere(port, takes_over)?,
-        Ok(_) | Err(_) => bind_host(host, port, takes_over).await?,
+        Ok(_) | Err(_) => match bind_host(host, port, takes_over, open).await? {
+            Bindable::New(socket) => socket,
+            Bindable::Open(address) => return Ok(Bindable::Open(address)),
+        },
     };
     if takes_over {
         // From now on nobody else may.
@@ -125,7 +152,7 @@ pub(super) async fn bind(host: &str, port: u16, takes_over: bool) -> io::Result<
     // Small messages must not wait for an acknowledgement of earlier ones. On Linux the sockets of clients
     // inherit this, which saves each of them a system call.
     rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
-    Ok(socket)
+    Ok(Bindable::New(socket))
 }
 
 /// A listener that somebody else has bound.
@@ -155,18 +182,26 @@ fn bind_both_families(port: u16, takes_over: bool) -> io::Result<TcpListener> {
 }
 
 /// Listens on the first address of a host that can be had.
-async fn bind_host(host: &str, port: u16, takes_over: bool) -> io::Result<TcpListener> {
+async fn bind_host(
+    host: &str,
+    port: u16,
+    takes_over: bool,
+    open: &[SocketAddr],
+) -> io::Result<Bindable> {
     let mut failure = io::Error::new(
         io::ErrorKind::InvalidInput,
         "could not resolve to any address",
     );
     for address in lookup_host((host, port)).await? {
+        if open.contains(&address) {
+            return Ok(Bindable::Open(address));
+        }
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         match listen(socket, address, takes_over) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => return Ok(Bindable::New(listener)),
             Err(error) => failure = error,
         }
     }
@@ -234,12 +269,19 @@ mod tests {
     /// More than the usual backlog of 128, which the system may not allow to exceed.
     const CLIENTS: usize = 300;
 
+    async fn bound(host: &str) -> TcpListener {
+        match bind(host, 0, false, &[]).await.unwrap() {
+            Bindable::New(listener) => listener,
+            Bindable::Open(address) => unreachable!("{address} is no open socket"),
+        }
+    }
+
     #[tokio::test]
     async fn a_crowd_is_connected_before_the_first_of_it_is_accepted() {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
         let count = CLIENTS.min(allowed.trim().parse().unwrap());
         for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
-            let listener = bind(host, 0, false).await.unwrap();
+            let listener = bound(host).await;
             let mut address = listener.local_addr().unwrap();
             if address.ip().is_unspecified() {
                 address.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -253,7 +295,7 @@ mod tests {
     #[tokio::test]
     async fn sockets_of_clients_do_not_delay() {
         for host in ["127.0.0.1", "0.0.0.0"] {
-            let listener = bind(host, 0, false).await.unwrap();
+            let listener = bound(host).await;
             let port = listener.local_addr().unwrap().port();
             let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
             let (accepted, client) = tokio::join!(listener.accept(), client);

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -218,6 +218,8 @@ struct Inner {
     password_checks: Arc<PasswordChecks>,
     /// How long a lame duck takes in all, and before it closes the first client.
     lame_duck_times: Mutex<(Duration, Duration)>,
+    /// One permit: for the reload that is made ready and put in force.
+    reloads: Arc<Semaphore>,
     /// Cancelled when no new connection is to be accepted.
     closing_listeners: CancellationToken,
     /// Cancelled when the server is to end.
@@ -270,6 +272,7 @@ impl Server {
                     options.lame_duck_duration,
                     options.lame_duck_grace_period,
                 )),
+                reloads: Arc::new(Semaphore::new(1)),
                 closing_listeners: CancellationToken::new(),
                 stopping: CancellationToken::new(),
                 stopped: CancellationToken::new(),

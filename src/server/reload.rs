@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::account_settings::account_settings;
 use super::doors::{Bound, Place};
 use super::settings::{advertised, client_settings, client_tls, cluster_options};
@@ -40,6 +42,8 @@ pub struct PreparedReload {
     cluster: Option<ClusterOptions>,
     places: Vec<Place>,
     bound: Vec<Bound>,
+    /// Others wait until it is in force or dropped.
+    turn: OwnedSemaphorePermit,
 }
 
 impl fmt::Debug for PreparedReload {
@@ -78,7 +82,7 @@ impl Server {
         Ok(changes)
     }
 
-    /// Makes another configuration ready.
+    /// Makes another configuration ready, once the one that was made ready before it is in force or dropped.
     ///
     /// # Errors
     /// Why it cannot be put in force; nothing has changed then.
@@ -87,6 +91,8 @@ impl Server {
         if inner.closing_listeners.is_cancelled() {
             return Err("the server is about to end".to_owned());
         }
+        let turn = Arc::clone(&inner.reloads).acquire_owned().await;
+        let turn = turn.map_err(|error| error.to_string())?;
         let changes = changes(&inner.monitor.options(), options);
         refuse_fixed(&changes)?;
         super::settings::check_monitoring(options)?;
@@ -114,6 +120,7 @@ impl Server {
             cluster,
             bound: bound.map_err(|error| error.to_string())?,
             places,
+            turn,
         })
     }
 
@@ -130,6 +137,7 @@ impl Server {
             cluster,
             places,
             bound,
+            turn: _turn,
         } = prepared;
         inner.context.broker.put_in_force(accounts);
         inner.put_tls(tls);

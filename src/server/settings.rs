@@ -11,7 +11,7 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
-use crate::broker::peer::slow::{SlowPolicy, SlowTable};
+use crate::broker::peer::slow::{Choices, SlowPolicy, SlowTable};
 use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::cluster::ClusterOptions;
 use crate::config::Options;
@@ -203,13 +203,25 @@ fn slow_policies(options: &Options) -> SlowTable {
     };
     let in_accounts = options.accounts.iter().flat_map(|account| &account.users);
     let users = options.authorization.users.iter().chain(in_accounts);
+    let error = |name: &str, configured: Option<bool>| Some((name.to_owned(), configured?));
+    let accounts = || options.accounts.iter();
     SlowTable {
-        users: users
-            .filter_map(|user| policy(user.identity.name(), user.slow_consumer))
-            .collect(),
-        accounts: (options.accounts.iter())
-            .filter_map(|account| policy(&account.name, account.slow_consumer))
-            .collect(),
+        policies: Choices {
+            users: (users.clone())
+                .filter_map(|user| policy(user.identity.name(), user.slow_consumer))
+                .collect(),
+            accounts: accounts()
+                .filter_map(|account| policy(&account.name, account.slow_consumer))
+                .collect(),
+        },
+        errors: Choices {
+            users: users
+                .filter_map(|user| error(user.identity.name(), user.slow_consumer_error))
+                .collect(),
+            accounts: accounts()
+                .filter_map(|account| error(&account.name, account.slow_consumer_error))
+                .collect(),
+        },
     }
 }
 

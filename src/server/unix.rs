@@ -110,18 +110,14 @@ impl HiddenSocket {
             path,
             identity,
         } = self;
+        // First this: once the file has its name, those who come are not refused.
+        let listener = socket.listen(BACKLOG)?;
         fs::rename(&file.0, &path)?;
-        match socket.listen(BACKLOG) {
-            Ok(listener) => Ok(BoundSocket {
-                listener,
-                path,
-                identity,
-            }),
-            Err(error) => {
-                let _ = fs::remove_file(&path);
-                Err(error)
-            }
-        }
+        Ok(BoundSocket {
+            listener,
+            path,
+            identity,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use midge::config::load_text;
 use midge::server::{RequestError, Server, StartError};
 use rcgen::generate_simple_self_signed;
 use tokio::runtime::{Builder, Runtime};
@@ -224,4 +225,30 @@ fn a_cluster_is_ready_when_its_servers_have_found_each_other() {
         one.shutdown().await;
         serving.await.unwrap();
     });
+}
+
+#[test]
+fn reloads_at_the_same_time_come_one_after_the_other() {
+    let runtime = runtime();
+    let server = start(&runtime, "max_payload: 1");
+    let changed = |most: usize| {
+        let text = format!("listen: \"127.0.0.1:-1\"\nmax_payload: {most}");
+        let options = load_text(&text, "text", false).unwrap().options;
+        let server = &server;
+        async move {
+            let changes = server.reload(&options).await.unwrap();
+            let change = changes.iter().find(|change| change.option == "max_payload");
+            let change = change.unwrap();
+            (change.old.clone(), change.new.clone())
+        }
+    };
+    let outcomes = runtime.block_on(async {
+        let (two, three, four) = tokio::join!(changed(2), changed(3), changed(4));
+        [two, three, four]
+    });
+    let mut order = vec!["1".to_owned()];
+    while let Some((_, new)) = outcomes.iter().find(|(old, _)| Some(old) == order.last()) {
+        order.push(new.clone());
+    }
+    assert_eq!(order.len(), 4, "{outcomes:?}");
 }

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::client::{Client, eventually, info};
 use super::midge::Process;
@@ -34,6 +33,18 @@ fn greeting(path: &Path) -> Option<serde_json::Value> {
         text.push(byte[0]);
     }
     Some(info(&String::from_utf8(text).ok()?))
+}
+
+/// Knocks again and again until everything has been reloaded.
+fn knock_during(reload: impl FnOnce() + Send, knock: impl Fn()) {
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(reload);
+        knock();
+        while !reloading.is_finished() {
+            knock();
+        }
+        reloading.join().unwrap();
+    });
 }
 
 #[test]
@@ -67,24 +78,14 @@ fn the_client_listener_moves_and_clients_stay() {
 #[test]
 fn a_listener_takes_over_its_own_port_without_a_gap() {
     let server = Process::start_where_it_says("listen: \"127.0.0.1:-1\"");
-    let (address, done) = (server.address, AtomicBool::new(false));
+    let address = server.address;
     let mut stays = Client::quiet(address);
-    let served = std::thread::scope(|scope| {
-        let knocking = scope.spawn(|| {
-            let mut served = 0;
-            while !done.load(Ordering::Relaxed) {
-                Client::quiet(address).ping();
-                served += 1;
-            }
-            served
-        });
+    let reload = || {
         for host in ["0.0.0.0", "127.0.0.1", "localhost", "0.0.0.0"] {
             server.reloaded(&format!("listen: \"{host}:{}\"", address.port()));
         }
-        done.store(true, Ordering::Relaxed);
-        knocking.join().unwrap()
-    });
-    assert!(served > 0);
+    };
+    knock_during(reload, || Client::quiet(address).ping());
     stays.ping();
     let everywhere: SocketAddr = format!("127.0.0.2:{}", address.port()).parse().unwrap();
     Client::quiet(everywhere).ping();
@@ -149,6 +150,22 @@ fn a_unix_socket_comes_changes_and_goes() {
     server.reloaded(&format!("listen: \"unix:{}\"", path.display()));
     eventually("the end of the listener", || is_closed(server.address));
     assert!(greeting(&path).is_some());
+}
+
+#[test]
+fn a_unix_socket_takes_over_its_own_path_without_a_gap() {
+    let server = Process::start_where_it_says("listen: \"127.0.0.1:-1\"");
+    let path = server.directory().join("clients.sock");
+    let with = |mode: &str| {
+        format!("listen: \"127.0.0.1:-1\"\nunix_socket {{ path: {path:?}, mode: \"{mode}\" }}")
+    };
+    server.reloaded(&with("0600"));
+    let reload = || {
+        for mode in ["0660", "0600", "0660", "0600", "0660"] {
+            server.reloaded(&with(mode));
+        }
+    };
+    knock_during(reload, || assert!(greeting(&path).is_some()));
 }
 
 #[test]

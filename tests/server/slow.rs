@@ -177,6 +177,53 @@ fn messages_are_left_out_for_slow_peers_where_that_is_wanted() {
     assert!(reader.join().unwrap() > COUNT / 2);
 }
 
+/// Where it is asked for, a subscriber that is cut gets what waited for it and then the reason.
+#[test]
+fn who_is_told_gets_its_backlog_and_the_reason_before_the_end() {
+    let config = |rest: &str| {
+        format!(
+            "max_pending: 1MB\nno_auth_user: u
+            accounts {{ A {{ users: [{{user: u, password: p}}], slow_consumer_error: true{rest} }} }}"
+        )
+    };
+    let server = Embedded::start(&config(""));
+    let mut slow = narrow(server.address, "a 1");
+    let mut publisher = Client::quiet(server.address);
+    let mut published = 0;
+    eventually("the end of the slow subscriber", || {
+        publisher.publish("a", &payload(published, 10_000));
+        publisher.ping();
+        published += 1;
+        server.broker().connection_count() == 1
+    });
+    let mut got = 0;
+    loop {
+        let line = slow.line();
+        if line == "-ERR 'Slow Consumer'" {
+            break;
+        }
+        assert_eq!(line, "MSG a 1 10000");
+        assert!(slow.line().as_bytes() == payload(got, 10_000));
+        got += 1;
+    }
+    assert!(got <= published, "{got}");
+    slow.expect_end();
+    assert_eq!(server.broker().stats.slow_consumers.get(), 1);
+
+    let server = Embedded::start(&config(", slow_consumer: drop_new"));
+    let mut slow = narrow(server.address, "a 1");
+    let mut publisher = Client::quiet(server.address);
+    eventually("messages that are left out", || {
+        publisher.publish("a", &payload(0, 10_000));
+        publisher.ping();
+        server.broker().stats.slow_consumers.get() == 1
+    });
+    slow.send("PING\r\n");
+    let lines = std::iter::from_fn(|| Some(slow.line()).filter(|line| line != "PONG"));
+    let told = lines.filter(|line| line == "-ERR 'Slow Consumer'").count();
+    assert_eq!(told, 1);
+}
+
 /// A client that asks without ever reading the answers is cut off like any other.
 #[test]
 fn answers_that_nobody_reads_are_limited_too() {
@@ -188,5 +235,6 @@ fn answers_that_nobody_reads_are_limited_too() {
         let _may_fail = client.try_send(&pings);
         server.broker().connection_count() == 0
     });
+    assert_eq!(server.broker().stats.slow_consumers.get(), 1);
     client.read_to_whatever_end();
 }

@@ -1,6 +1,11 @@
 //! Certificates and rules that change while the server runs.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
 use rustix::process::Signal;
+use rustls::ClientConfig;
 
 use super::client::eventually;
 use super::clients::{block, upgrade};
@@ -105,4 +110,86 @@ fn a_reload_changes_the_rules() {
     talks(&mut clients[0]);
     assert_eq!(clients[1].rest(), "");
     plain.ping();
+}
+
+/// The status line of a page of monitoring, if it is served in this way.
+fn page(address: SocketAddr, secured: Option<Arc<ClientConfig>>) -> Option<String> {
+    const REQUEST: &[u8] = b"GET /varz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answer = Vec::new();
+    match secured {
+        Some(config) => {
+            let mut client = Client::new(address, config);
+            client.handshake().ok()?;
+            client.write(REQUEST).ok()?;
+            answer = client.read(12).ok()?;
+        }
+        None => {
+            let mut stream = TcpStream::connect(address).ok()?;
+            stream.write_all(REQUEST).ok()?;
+            stream.take(12).read_to_end(&mut answer).ok()?;
+        }
+    }
+    String::from_utf8(answer).ok()
+}
+
+#[test]
+fn tls_goes_and_comes_and_whoever_is_there_stays() {
+    let site = Site::new();
+    let listen = "listen: \"127.0.0.1:-1\"\n";
+    let server = Process::start_where_it_says(&block(&site, "", listen));
+    let (_, mut secured) = upgrade(&server, site.client().config());
+    secured
+        .write(b"CONNECT {\"verbose\":false}\r\nSUB x 1\r\n")
+        .unwrap();
+    talks(&mut secured);
+
+    server.reloaded(listen);
+    let mut plain = super::client::Client::quiet(server.address);
+    let told = super::client::info(&plain.greeting);
+    assert!(told["tls_required"].is_null() && told["tls_available"].is_null());
+    plain.publish("x", b"plain");
+    secured.expect("MSG x 1 5\r\nplain\r\n");
+
+    server.reloaded(&block(&site, "", listen));
+    let (told, mut again) = upgrade(&server, site.client().config());
+    assert_eq!(told["tls_required"], true);
+    again.write(b"CONNECT {\"verbose\":false}\r\n").unwrap();
+    talks(&mut again);
+    plain.publish("x", b"still");
+    secured.expect("MSG x 1 5\r\nstill\r\n");
+}
+
+#[test]
+fn monitoring_moves_to_https_and_back_and_uses_other_files() {
+    let site = Site::new();
+    let at = |scheme: &str, port: i32| {
+        let listen = "listen: \"127.0.0.1:-1\"\n";
+        block(
+            &site,
+            "",
+            &format!("{listen}{scheme}: \"127.0.0.1:{port}\""),
+        )
+    };
+    let server = Process::start_where_it_says(&at("http", -1));
+    let address = server.serves("monitoring").unwrap();
+    let port = i32::from(address.port());
+    let ok = Some("HTTP/1.1 200".to_owned());
+    assert_eq!(page(address, None), ok);
+
+    server.reloaded(&at("https", port));
+    let config = || Some(site.client().config());
+    eventually("a page over https", || page(address, config()) == ok);
+    eventually("no page without TLS", || page(address, None) != ok);
+    // Another certificate counts at once.
+    let same = at("https", port);
+    let renewed = site.authority.sign(&["localhost"]);
+    renewed.save(site.path(), "server");
+    server.reloaded(&same);
+    let mut client = Client::new(address, site.client().config());
+    client.handshake().unwrap();
+    let certificate = client.session.peer_certificates().unwrap()[0].to_vec();
+    assert_eq!(certificate, renewed.certificate.der().to_vec());
+
+    server.reloaded(&at("http", port));
+    eventually("a page without TLS", || page(address, None) == ok);
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{BatchDelivery, COPY_RUN_BYTES, Delivery, NOT_DELIVERED, Parcel, Peer, State};
 use crate::broker::batch::{FrameBytes, Frames};
+use crate::broker::close::CloseReason;
 use crate::broker::spread::Refused;
 use crate::broker::stats::Traffic;
 use crate::broker::subscription::Subscription;
@@ -25,24 +26,55 @@ pub enum SlowPolicy {
     Block,
 }
 
-/// The policies of users and accounts, by their names.
+/// How connections are treated when they are slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SlowTreatment {
+    /// What becomes of the messages.
+    pub policy: SlowPolicy,
+    /// Whether the peer is told with `-ERR 'Slow Consumer'`. Client libraries may take that as final and not
+    /// connect again.
+    pub tells: bool,
+}
+
+/// How users and accounts are treated, by their names.
 #[derive(Debug, Default)]
 pub struct SlowTable {
-    /// Of users and nkeys; they come before those of accounts.
-    pub users: HashMap<String, SlowPolicy>,
-    /// Of accounts.
-    pub accounts: HashMap<String, SlowPolicy>,
+    /// What becomes of their messages.
+    pub policies: Choices<SlowPolicy>,
+    /// Whether they are told.
+    pub errors: Choices<bool>,
+}
+
+/// What has been chosen for users and for accounts, by their names.
+#[derive(Debug, Default)]
+pub struct Choices<T> {
+    /// For users and nkeys; they come before those for accounts.
+    pub users: HashMap<String, T>,
+    /// For accounts.
+    pub accounts: HashMap<String, T>,
+}
+
+impl<T: Copy + Default> Choices<T> {
+    fn of(&self, user: Option<&str>, account: &str) -> T {
+        let user = user.and_then(|user| self.users.get(user));
+        let choice = user.or_else(|| self.accounts.get(account));
+        choice.copied().unwrap_or_default()
+    }
 }
 
 impl SlowTable {
     /// How a client of this user and account is treated.
     #[must_use]
-    pub fn of(&self, user: Option<&str>, account: &str) -> SlowPolicy {
-        let user = user.and_then(|user| self.users.get(user));
-        let policy = user.or_else(|| self.accounts.get(account));
-        policy.copied().unwrap_or_default()
+    pub fn of(&self, user: Option<&str>, account: &str) -> SlowTreatment {
+        SlowTreatment {
+            policy: self.policies.of(user, account),
+            tells: self.errors.of(user, account),
+        }
     }
 }
+
+/// What a peer is told whose messages are dropped, or which is cut.
+const SLOW_CONSUMER: &[u8] = b"-ERR 'Slow Consumer'\r\n";
 
 /// Bytes of held messages that are given to the socket at a time: those cannot be dropped any more.
 const REFILL_BYTES: usize = 128 * 1024;
@@ -55,6 +87,7 @@ const BLOCK_LIMITS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Slow {
     policy: SlowPolicy,
+    tells: bool,
     /// What was dropped for all connections of its account.
     account: Arc<Traffic>,
     dropped_messages: u64,
@@ -129,6 +162,11 @@ impl Slow {
     pub(super) fn discard(&mut self) {
         self.held = VecDeque::new();
         self.held_bytes = 0;
+    }
+
+    /// Whether the connection is told that it was cut, behind everything that waits for it.
+    fn tells_the_end(&self, reason: CloseReason) -> bool {
+        self.tells && reason == CloseReason::SlowConsumerPendingBytes
     }
 
     /// Counts dropped messages; whether they are the first since the backlog was sent.
@@ -229,28 +267,49 @@ impl State {
         max_pending.saturating_sub(self.outbound.pending() + self.sending)
     }
 
+    /// Counts new messages that were dropped, and tells the peer of the first; whether they are the first.
     fn note_dropped(&mut self, messages: u64, bytes: u64) -> bool {
-        let slow = self.slow.as_deref_mut();
-        slow.is_some_and(|slow| slow.note_dropped(messages, bytes))
+        let Some(slow) = self.slow.as_deref_mut() else {
+            return false;
+        };
+        let first = slow.note_dropped(messages, bytes);
+        if first && slow.tells {
+            self.outbound.push([SLOW_CONSUMER]);
+        }
+        first
+    }
+
+    /// What becomes of the backlog of a connection that ends: it is given up, unless the reason stands at its end.
+    pub(super) fn end_backlog(&mut self, reason: CloseReason) {
+        let slow = self.slow.as_deref();
+        if slow.is_some_and(|slow| slow.tells_the_end(reason)) {
+            while self.refill() {}
+            self.outbound.push([SLOW_CONSUMER]);
+        } else if !reason.flushes() {
+            self.discard();
+        }
     }
 }
 
 impl Peer {
     /// Treats the connection in this way when it is slow; what is dropped is counted for its account in
     /// `account` as well.
-    pub fn set_slow_policy(&self, policy: SlowPolicy, account: Arc<Traffic>) {
+    pub fn set_slow_treatment(&self, treatment: SlowTreatment, account: Arc<Traffic>) {
+        let SlowTreatment { policy, tells } = treatment;
         let mut state = self.lock();
         // What was held may have to stay now.
         while state.refill() {}
         match state.slow.as_deref_mut() {
             Some(slow) => {
                 slow.policy = policy;
+                slow.tells = tells;
                 slow.account = account;
             }
-            None if policy == SlowPolicy::Disconnect => {}
+            None if treatment == SlowTreatment::default() => {}
             None => {
                 state.slow = Some(Box::new(Slow {
                     policy,
+                    tells,
                     account,
                     dropped_messages: 0,
                     dropped_bytes: 0,
@@ -267,6 +326,15 @@ impl Peer {
     pub fn blocks_publishers(&self) -> bool {
         let state = self.lock();
         state.slow.as_deref().is_some_and(Slow::blocks)
+    }
+
+    /// Whether what is pending is sent although the connection was cut: it ends with the reason.
+    #[must_use]
+    pub fn is_told_the_end(&self) -> bool {
+        let state = self.lock();
+        let (slow, closing) = (state.slow.as_deref(), state.closing);
+        slow.zip(closing)
+            .is_some_and(|(slow, reason)| slow.tells_the_end(reason) && !state.discards)
     }
 
     /// Messages and bytes that were dropped because the peer was slow.
@@ -430,6 +498,9 @@ impl Peer {
         };
         let (messages, bytes) = slow.shed(most);
         let first = slow.note_dropped(messages, bytes);
+        if first && slow.tells {
+            slow.hold_text(SLOW_CONSUMER);
+        }
         state.out_messages -= messages;
         state.out_bytes -= bytes;
         first
@@ -490,11 +561,16 @@ mod tests {
 
     impl Slowness {
         fn new(policy: SlowPolicy) -> Self {
+            Self::with(policy, false)
+        }
+
+        fn with(policy: SlowPolicy, tells: bool) -> Self {
             let valve: Arc<Valve> = Arc::default();
             let wire = Box::new(Arc::clone(&valve));
             let peer = Arc::new(Peer::new(facts(1), wire, MAX_PENDING));
             let account: Arc<Traffic> = Arc::default();
-            peer.set_slow_policy(policy, Arc::clone(&account));
+            let treatment = SlowTreatment { policy, tells };
+            peer.set_slow_treatment(treatment, Arc::clone(&account));
             let words = Subscribe {
                 filter: b"a",
                 queue: None,
@@ -639,11 +715,59 @@ mod tests {
         let dropped = slow.dropped();
         assert!(dropped.0 > 0);
         let account = Arc::clone(&slow.account);
-        slow.peer.set_slow_policy(SlowPolicy::Disconnect, account);
+        slow.peer
+            .set_slow_treatment(SlowTreatment::default(), account);
         assert_eq!(slow.dropped(), dropped);
         assert!((20..30).any(|number| slow.deliver(number).overflow));
         assert!(slow.peer.condition().closing.is_some());
         assert_eq!(slow.dropped(), dropped, "it is cut off");
+    }
+
+    #[test]
+    fn who_is_told_sees_it_where_messages_are_missing() {
+        for policy in [SlowPolicy::DropNew, SlowPolicy::DropOld] {
+            let slow = Slowness::with(policy, true);
+            slow.open(50);
+            for number in 0..30 {
+                slow.deliver(number);
+            }
+            slow.open(usize::MAX);
+            slow.deliver(30);
+            let taken = slow.taken();
+            let told = |line: &&String| *line == "-ERR 'Slow Consumer'";
+            assert_eq!(
+                taken.iter().filter(told).count(),
+                1,
+                "{policy:?}: {taken:?}"
+            );
+            let before = taken.iter().take_while(|line| !told(line)).count();
+            assert!(
+                before > 0 && before + 1 < taken.len(),
+                "{policy:?}: {taken:?}"
+            );
+            assert_eq!(taken.last(), Some(&"30".to_owned()));
+        }
+    }
+
+    #[test]
+    fn who_is_told_gets_the_backlog_and_why_it_ends() {
+        let slow = Slowness::with(SlowPolicy::Disconnect, true);
+        slow.open(50);
+        let cut = (0..).find(|number| slow.deliver(*number).overflow).unwrap();
+        assert!(slow.peer.is_told_the_end());
+        slow.open(usize::MAX);
+        let mut expected = numbers(0..=cut);
+        expected.push("-ERR 'Slow Consumer'".to_owned());
+        assert_eq!(slow.taken(), expected);
+        // Where memory is short, nothing is kept for its sake.
+        let slow = Slowness::with(SlowPolicy::Disconnect, true);
+        slow.open(50);
+        (0..).find(|number| slow.deliver(*number).overflow).unwrap();
+        slow.peer.close(CloseReason::MemoryBudgetExceeded);
+        assert_eq!(
+            (slow.peer.pending(), slow.peer.is_told_the_end()),
+            (0, false)
+        );
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Account {
     pub rate_limit: Option<RateLimit>,
     /// What becomes of messages for its connections that are slow; none is as in nats-server.
     pub slow_consumer: Option<SlowConsumer>,
+    /// Whether its connections are told that they are slow; none is no, as in nats-server.
+    pub slow_consumer_error: Option<bool>,
     /// How many of the subjects that are published to most are told; none is as at the top level.
     pub top_subjects: Option<u16>,
     /// Where traced messages are reported.
@@ -203,6 +205,9 @@ pub(crate) static ACCOUNT: &[Row<Account>] = &[
     of_account("slow_consumer", slow_consumer::KIND, "disconnect")
         .document(slow_consumer::DOCUMENT)
         .store(|d, e, p| d.slow_consumer = slow_consumer::slow_consumer(e, p)),
+    of_account("slow_consumer_error", Kind::Boolean, "false")
+        .document(slow_consumer::ERROR_DOCUMENT)
+        .store(|d, e, p| d.slow_consumer_error = boolean(e, p)),
     of_account("exports", Kind::Blocks, "[]")
         .document("What the account offers to other accounts.")
         .children(|| abouts(EXPORT))
@@ -288,6 +293,7 @@ fn empty(name: &str, place: &Place) -> Account {
         limits: AccountLimits::default(),
         rate_limit: None,
         slow_consumer: None,
+        slow_consumer_error: None,
         top_subjects: None,
         message_trace: None,
         place: place.clone(),

@@ -29,6 +29,8 @@ pub(super) const KIND: Kind = Kind::Choice(&["disconnect", "drop_new", "drop_old
 
 pub(super) const DOCUMENT: &str = "When more than max_pending waits: cut the connection, drop the new or the old, or pause publishers.";
 
+pub(super) const ERROR_DOCUMENT: &str = "Tell slow connections with -ERR 'Slow Consumer'; some clients then give up instead of connecting again.";
+
 pub(super) fn slow_consumer(entry: &Entry, problems: &mut Problems) -> Option<SlowConsumer> {
     let word = text(entry, problems)?;
     let known = CHOICES.iter().find(|(name, _)| *name == word);

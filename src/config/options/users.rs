@@ -30,6 +30,8 @@ pub struct User {
     pub rate_limit: Option<RateLimit>,
     /// What becomes of messages for the user's connections that are slow; none is as the account says.
     pub slow_consumer: Option<SlowConsumer>,
+    /// Whether the user's connections are told that they are slow; none is as the account says.
+    pub slow_consumer_error: Option<bool>,
     /// Where the user was written.
     pub place: Place,
 }
@@ -130,6 +132,7 @@ pub(crate) struct UserDraft {
     unix_users: Vec<u32>,
     rate_limit: Option<RateLimit>,
     slow_consumer: Option<SlowConsumer>,
+    slow_consumer_error: Option<bool>,
 }
 
 /// The options of a user.
@@ -193,6 +196,12 @@ pub(crate) static USER: &[Row<UserDraft>] = &[
         .store(|user, entry, problems| {
             user.slow_consumer = slow_consumer::slow_consumer(entry, problems);
         }),
+    of_user("slow_consumer_error", Kind::Boolean, "")
+        .document(slow_consumer::ERROR_DOCUMENT)
+        .example("true")
+        .store(|user, entry, problems| {
+            user.slow_consumer_error = boolean(entry, problems);
+        }),
 ];
 
 const fn of_user(key: &'static str, kind: Kind, default: &'static str) -> Row<UserDraft> {
@@ -247,6 +256,7 @@ fn user(draft: UserDraft, node: &Node) -> Result<User, Diagnostic> {
         unix_users: draft.unix_users,
         rate_limit: draft.rate_limit,
         slow_consumer: draft.slow_consumer,
+        slow_consumer_error: draft.slow_consumer_error,
         place: node.place.clone(),
     })
 }

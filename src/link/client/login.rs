@@ -137,7 +137,7 @@ impl Client {
             self.matches.clear();
         }
         self.permissions.clone_from(&login.permissions);
-        self.take_over_slow_policy(login);
+        self.take_over_slow_treatment(login);
         self.peer.set_responses(login.permissions.clone());
         self.tell_peer();
         self.become_known_as(login);
@@ -179,10 +179,10 @@ impl Client {
     }
 
     /// Has the client treated as its user or account says when it is slow.
-    pub(super) fn take_over_slow_policy(&self, login: &Login) {
-        let policy = (self.settings.slow).of(login.user.as_deref(), &login.account);
+    pub(super) fn take_over_slow_treatment(&self, login: &Login) {
+        let treatment = (self.settings.slow).of(login.user.as_deref(), &login.account);
         self.peer
-            .set_slow_policy(policy, Arc::clone(&self.account.dropped));
+            .set_slow_treatment(treatment, Arc::clone(&self.account.dropped));
     }
 
     fn check_options(&self, turn: &mut Turn<'_>) -> Outcome {

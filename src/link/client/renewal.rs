@@ -19,7 +19,8 @@ impl Client {
             return None;
         }
         let timeouts = settings.timeouts;
-        self.settings = settings;
+        // A reload has ended once nobody holds the settings before it, so they are held until everything is judged.
+        let _before = std::mem::replace(&mut self.settings, settings);
         self.peer.set_max_pending(self.settings.limits.max_pending);
         if self.connected {
             self.renew_login(now);
@@ -77,7 +78,7 @@ impl Client {
             self.peer.set_responses(renewed.permissions.clone());
             self.judge_subscriptions();
         }
-        self.take_over_slow_policy(&renewed);
+        self.take_over_slow_treatment(&renewed);
         self.become_known_as(&renewed);
         let held = self.sids.len().saturating_sub(self.peer.expired());
         if self.subscription_limits().any(|most| held > most) {

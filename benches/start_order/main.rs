@@ -8,7 +8,8 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command-line program reports on its standard streams"
+    clippy::disallowed_methods,
+    reason = "a command-line program reports on its standard streams and waits by the clock"
 )]
 
 use std::collections::{BTreeSet, HashMap};
@@ -168,7 +169,10 @@ fn functions(profile: &str) -> BTreeSet<String> {
     let mut executed = BTreeSet::new();
     for line in profile.lines() {
         let is_callee = line.starts_with("cfn=");
-        let Some(text) = line.strip_prefix("cfn=").or(line.strip_prefix("fn=")) else {
+        let Some(text) = line
+            .strip_prefix("cfn=")
+            .or_else(|| line.strip_prefix("fn="))
+        else {
             continue;
         };
         let (number, name) = text.split_once(' ').unwrap_or((text, ""));

@@ -386,6 +386,9 @@ impl Handshake {
                 self.send().await?;
             }
             taken?;
+            // Whoever waits for this processor does not wait for the next step as well. A thread that goes on computing
+            // is interrupted by the next tick of the system's clock only, up to 4 ms later, whatever its priority.
+            thread::yield_now();
             if !self.session.connection().is_handshaking() {
                 return Ok(());
             }

@@ -21,6 +21,9 @@ use crate::proto::error::ProtocolError;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Clients accepted in a row, before connections that wait for the same thread are served.
+const IN_A_ROW: usize = 8;
+
 /// Connections that the system completes before they are accepted; it may allow fewer.
 const BACKLOG: u32 = 4096;
 
@@ -60,6 +63,7 @@ impl Listener {
     /// Accepts clients until the listener is to close.
     pub(super) async fn accept(self, server: Arc<Inner>, closing: CancellationToken) {
         let mut pause = FIRST_PAUSE;
+        let mut in_a_row = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -70,6 +74,10 @@ impl Listener {
                 Ok(accepted) => {
                     pause = FIRST_PAUSE;
                     accepted.serve(&server);
+                    in_a_row = (in_a_row + 1) % IN_A_ROW;
+                    if in_a_row == 0 {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) => {
                     tracing::error!("Temporary Client Accept Error ({error}), sleeping {pause:?}");
@@ -265,6 +273,7 @@ mod tests {
     use std::net::TcpStream as BlockingStream;
 
     use super::*;
+    use crate::server::Server;
 
     /// More than the usual backlog of 128, which the system may not allow to exceed.
     const CLIENTS: usize = 300;
@@ -290,6 +299,28 @@ mod tests {
             let crowd: io::Result<Vec<_>> = (0..count).map(connect).collect();
             assert_eq!(crowd.unwrap().len(), count, "{host}");
         }
+    }
+
+    /// On one thread, so that nobody else can serve them.
+    #[tokio::test]
+    async fn others_are_served_while_a_crowd_is_accepted() {
+        let server = Server::builder().configuration("listen: \"127.0.0.1:-1\"");
+        let server = server.unwrap().start().await.unwrap();
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let count = CLIENTS.min(allowed.trim().parse().unwrap());
+        let address = server.client_address();
+        let crowd: io::Result<Vec<_>> = (0..count)
+            .map(|_| BlockingStream::connect(address))
+            .collect();
+        let (mut accepted, mut most) = (0, 0);
+        while accepted < count {
+            tokio::task::yield_now().await;
+            let now = server.clients().broker.connection_count();
+            (accepted, most) = (now, most.max(now - accepted));
+        }
+        assert!(crowd.is_ok());
+        assert!((1..=2 * IN_A_ROW).contains(&most), "{most} in a row");
+        server.shutdown().await;
     }
 
     #[tokio::test]

@@ -386,6 +386,9 @@ impl Handshake {
                 self.send().await?;
             }
             taken?;
+            // Whoever waits for this processor need not wait for another handshake as well: a thread that goes on
+            // computing may keep it until a tick of the system's clock (4 ms apart on many), however low its priority.
+            thread::yield_now();
             if !self.session.connection().is_handshaking() {
                 return Ok(());
             }

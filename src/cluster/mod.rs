@@ -281,7 +281,7 @@ impl Inner {
             Action::SendConnect(link, connect) => self.send_connect(state, link, *connect),
             Action::SendInfo(link, mut info) => {
                 if let Some(handle) = state.links.get(&link)
-                    && info.server_id == self.clients.info().server_id
+                    && *info.server_id == *self.clients.info().server_id
                 {
                     handle.compression.clone_into(&mut info.compression);
                 }
@@ -643,11 +643,11 @@ fn mesh_config(
         None => String::new(),
     };
     let info = RouteInfo {
-        server_id: own.server_id.clone(),
-        server_name: own.server_name.clone(),
-        version: own.version.clone(),
+        server_id: own.server_id.to_string(),
+        server_name: own.server_name.to_string(),
+        version: own.version.to_string(),
         proto: ROUTE_PROTOCOL,
-        go: own.go.clone(),
+        go: own.go.to_string(),
         host,
         port,
         headers: own.headers,
@@ -674,7 +674,7 @@ fn mesh_config(
         accounts.push(system.to_owned());
     }
     MeshConfig {
-        server_id: own.server_id.clone(),
+        server_id: own.server_id.to_string(),
         cluster_dynamic: options.name.is_none(),
         cluster: options.name.clone().unwrap_or_else(names::made_up),
         pool_size: options.pool_size,

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::Notify;
@@ -105,8 +108,12 @@ impl WriteHalf {
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
             // The kernel has less to do for one slice that is not in a list.
-            (Self::Tcp(half), [only]) => half.try_write(only),
-            (Self::Unix(half), [only]) => half.try_write(only),
+            (Self::Tcp(half), [only]) => {
+                send_now(half.as_ref(), only).unwrap_or_else(|| half.try_write(only))
+            }
+            (Self::Unix(half), [only]) => {
+                send_now(half.as_ref(), only).unwrap_or_else(|| half.try_write(only))
+            }
             (Self::Tcp(half), _) => half.try_write_vectored(slices),
             (Self::Unix(half), _) => half.try_write_vectored(slices),
             (Self::Layered(half), _) => half.try_write(slices),
@@ -127,6 +134,16 @@ impl WriteHalf {
             Self::Unix(half) => Pin::new(half).poll_shutdown(context),
             Self::Layered(half) => half.poll_shutdown(context),
         }
+    }
+}
+
+/// Sends without asking the runtime whether the socket takes bytes, which of a new one it does not know yet: it would have
+/// the greeting wait until it has heard of it. Nothing when the socket takes none: the runtime is to learn of that.
+fn send_now(socket: impl AsFd, bytes: &[u8]) -> Option<io::Result<usize>> {
+    match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+        Ok(count) => Some(Ok(count)),
+        Err(Errno::AGAIN) => None,
+        Err(error) => Some(Err(error.into())),
     }
 }
 

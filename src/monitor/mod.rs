@@ -143,7 +143,7 @@ impl Monitor {
     }
 
     pub(crate) fn server_id(&self) -> String {
-        self.context.info().server_id.clone()
+        self.context.info().server_id.to_string()
     }
 
     /// Lets probes know that the server takes no more clients.

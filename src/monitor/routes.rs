@@ -120,7 +120,7 @@ impl Monitor {
         let routes: Vec<RouteInfo> = report.routes.into_iter().map(info).collect();
         Routes {
             server_id: self.server_id(),
-            server_name: self.context.info().server_name.clone(),
+            server_name: self.context.info().server_name.to_string(),
             now: Time(now),
             import: report.import,
             export: report.export,

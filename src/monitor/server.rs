@@ -166,13 +166,13 @@ impl Monitor {
         let tls_timeout = options.tls.as_ref().map(Tls::timeout_or_default);
         let tls_timeout = tls_timeout.unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT);
         ServerPage {
-            server_id: info.server_id.clone(),
-            server_name: info.server_name.clone(),
-            version: info.version.clone(),
+            server_id: info.server_id.to_string(),
+            server_name: info.server_name.to_string(),
+            version: info.version.to_string(),
             proto: info.proto,
             git_commit: info.git_commit.clone(),
-            go: info.go.clone(),
-            host: info.host.clone(),
+            go: info.go.to_string(),
+            host: info.host.to_string(),
             port: info.port,
             auth_required: settings.authenticator.info_auth_required(),
             tls_required: settings.tls.required,

@@ -174,11 +174,11 @@ impl Monitor {
     pub(crate) fn server_info(&self, sequence: u64) -> ServerInfo {
         let (info, options) = (self.context.info(), self.options());
         ServerInfo {
-            name: info.server_name.clone(),
-            host: info.host.clone(),
-            id: info.server_id.clone(),
+            name: info.server_name.to_string(),
+            host: info.host.to_string(),
+            id: info.server_id.to_string(),
             cluster: self.context.topology().cluster,
-            ver: info.version.clone(),
+            ver: info.version.to_string(),
             tags: options.server_tags.clone(),
             metadata: options.server_metadata.clone(),
             feature_flags: self.features(),

@@ -22,7 +22,7 @@ pub fn error(error: &ProtocolError) -> Vec<u8> {
 /// `INFO {json}`. The blank before the line end is nats-server's.
 #[must_use]
 pub fn info(json: &str) -> Vec<u8> {
-    format!("INFO {json} \r\n").into_bytes()
+    [b"INFO ", json.as_bytes(), b" \r\n"].concat()
 }
 
 /// The answer to a request that nobody listens to: a header block with status 503 and the subject.

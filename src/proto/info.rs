@@ -2,103 +2,111 @@
 //!
 //! Field names, their order and which are left out when empty are nats-server's (oracle 2.15.1).
 
+use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt::{self, Formatter};
+use std::sync::Arc;
+
+use super::json::Object;
 
 /// The protocol level from which on clients understand an INFO that comes later.
 pub const PROTOCOL_ASYNC_INFO: i64 = 1;
 
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-/// What the server tells a client about itself and the connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// What the server tells a client about itself and the connection. Texts that are the same for all are shared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Info {
     /// The server's public key, its identity.
-    pub server_id: String,
+    pub server_id: Arc<str>,
     /// The configured name, or the identity.
-    pub server_name: String,
+    pub server_name: Arc<str>,
     /// The nats-server level that this server implements; clients gate features on it.
-    pub version: String,
+    pub version: Arc<str>,
     /// Protocol level of the server.
     pub proto: u8,
     /// Source revision.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub git_commit: String,
     /// What the server was built with; the name is historical.
-    pub go: String,
+    pub go: Arc<str>,
     /// The listener's host as configured.
-    pub host: String,
+    pub host: Arc<str>,
     /// The listener's port.
     pub port: u16,
     /// Whether headers are supported.
     pub headers: bool,
     /// Whether CONNECT must carry credentials.
-    #[serde(skip_serializing_if = "is_false")]
     pub auth_required: bool,
     /// Whether the connection must be upgraded to TLS.
-    #[serde(skip_serializing_if = "is_false")]
     pub tls_required: bool,
     /// Whether a client certificate is asked for.
-    #[serde(skip_serializing_if = "is_false")]
     pub tls_verify: bool,
     /// Whether the connection may be upgraded to TLS.
-    #[serde(skip_serializing_if = "is_false")]
     pub tls_available: bool,
     /// Largest header block and payload together, in bytes; -1 without a limit.
     pub max_payload: i64,
     /// Whether streams are served.
-    #[serde(skip_serializing_if = "is_false")]
     pub jetstream: bool,
     /// The connection's number on this server.
-    #[serde(skip_serializing_if = "is_zero")]
     pub client_id: u64,
     /// The client's address as the server sees it.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_ip: String,
     /// A challenge to be signed by clients that log in with a key.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub nonce: String,
     /// Name of the cluster the server belongs to.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster: String,
     /// Whether the cluster name was made up.
-    #[serde(skip_serializing_if = "is_false")]
     pub cluster_dynamic: bool,
     /// Where else the client could connect, `host:port`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
     /// Whether the server is about to end: clients should move.
-    #[serde(skip_serializing_if = "is_false")]
     pub ldm: bool,
     /// Whether this INFO answers CONNECT.
-    #[serde(skip_serializing_if = "is_false")]
     pub connect_info: bool,
     /// The account the client was bound to, in the answer to CONNECT.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_account: String,
     /// Whether that is the system account.
-    #[serde(skip_serializing_if = "is_false")]
     pub acc_is_sys: bool,
     /// Level of the streams API.
     pub api_lvl: u32,
     /// The server's public curve key.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub xkey: String,
+    pub xkey: Arc<str>,
 }
 
 impl Info {
-    /// The document as JSON.
+    /// The document as JSON: what must be there, and what else is not empty, 0 or false.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Strings, numbers and flags only: there is nothing in it that could fail to serialise.
-        serde_json::to_string(self).unwrap_or_default()
+        let mut object = Object::default();
+        object.text("server_id", &self.server_id);
+        object.text("server_name", &self.server_name);
+        object.text("version", &self.version);
+        object.number("proto", self.proto);
+        object.text_if_any("git_commit", &self.git_commit);
+        object.text("go", &self.go);
+        object.text("host", &self.host);
+        object.number("port", self.port);
+        object.flag("headers", self.headers);
+        object.flag_if_set("auth_required", self.auth_required);
+        object.flag_if_set("tls_required", self.tls_required);
+        object.flag_if_set("tls_verify", self.tls_verify);
+        object.flag_if_set("tls_available", self.tls_available);
+        object.number("max_payload", self.max_payload);
+        object.flag_if_set("jetstream", self.jetstream);
+        if self.client_id != 0 {
+            object.number("client_id", self.client_id);
+        }
+        object.text_if_any("client_ip", &self.client_ip);
+        object.text_if_any("nonce", &self.nonce);
+        object.text_if_any("cluster", &self.cluster);
+        object.flag_if_set("cluster_dynamic", self.cluster_dynamic);
+        object.texts_if_any("connect_urls", &self.connect_urls);
+        object.flag_if_set("ldm", self.ldm);
+        object.flag_if_set("connect_info", self.connect_info);
+        object.text_if_any("remote_account", &self.remote_account);
+        object.flag_if_set("acc_is_sys", self.acc_is_sys);
+        object.number("api_lvl", self.api_lvl);
+        object.text_if_any("xkey", &self.xkey);
+        object.finish()
     }
 }
 
@@ -191,7 +199,7 @@ impl ConnectOptions {
     /// # Errors
     /// When the text is not one JSON object (or `null`) whose fields have the right types.
     pub fn merge(&mut self, json: &[u8]) -> Result<(), ConnectError> {
-        let text = String::from_utf8_lossy(json);
+        let text = lossy(json);
         if has_control_in_string(&text) {
             return Err(ConnectError);
         }
@@ -208,6 +216,10 @@ pub struct ConnectError;
 /// Whether a string of the JSON `text` holds a raw control character. The reader does not see to it
 /// where it allows lone surrogates.
 fn has_control_in_string(text: &str) -> bool {
+    // Nearly always there is none at all, which is told many bytes at a time.
+    if !(text.bytes()).fold(false, |found, byte| found | (byte < b' ')) {
+        return false;
+    }
     let (mut inside, mut escaped) = (false, false);
     text.bytes().any(|byte| {
         match byte {
@@ -248,7 +260,7 @@ impl ConnectOptions {
         name: &str,
         fields: &mut A,
     ) -> Result<(), A::Error> {
-        match fold_field_name(name).as_str() {
+        match &*fold_field_name(name) {
             "echo" => set(&mut self.echo, fields.next_value()?),
             "verbose" => set(&mut self.verbose, fields.next_value()?),
             "pedantic" => set(&mut self.pedantic, fields.next_value()?),
@@ -269,7 +281,7 @@ impl ConnectOptions {
             // Meant for other kinds of connection: checked, not used.
             "tls_required" => set(&mut false, fields.next_value()?),
             "proxy_sig" | "remote_account" => set_text(&mut String::new(), fields.next_value()?),
-            "import" | "export" => fields.next_value::<Option<SubjectLists>>().map(drop)?,
+            "import" | "export" => fields.next_value::<Option<SubjectLists<'_>>>().map(drop)?,
             _ => fields.next_value::<IgnoredAny>().map(drop)?,
         }
         Ok(())
@@ -279,22 +291,27 @@ impl ConnectOptions {
 /// The name of a CONNECT field without its spelling: Go compares names by simple case folding, in which
 /// the long s is an s.
 #[must_use]
-pub fn fold_field_name(name: &str) -> String {
-    name.to_lowercase().replace('\u{17f}', "s")
+pub fn fold_field_name(name: &str) -> Cow<'_, str> {
+    if (name.bytes()).all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.to_lowercase().replace('\u{17f}', "s"))
 }
 
 /// What a routed or leaf connection would be allowed to exchange.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "a client's are checked, not used")]
-struct SubjectLists {
-    allow: Option<Vec<Option<Text>>>,
-    deny: Option<Vec<Option<Text>>>,
+struct SubjectLists<'a> {
+    #[serde(borrow)]
+    allow: Option<Vec<Option<Text<'a>>>>,
+    #[serde(borrow)]
+    deny: Option<Vec<Option<Text<'a>>>>,
 }
 
 /// A string in which lone surrogates are replaced, as Go's decoder does it.
-struct Text(String);
+struct Text<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_bytes(TextVisitor)
     }
@@ -302,15 +319,27 @@ impl<'de> Deserialize<'de> for Text {
 
 struct TextVisitor;
 
-impl Visitor<'_> for TextVisitor {
-    type Value = Text;
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter.write_str("a string")
     }
 
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-        Ok(Text(String::from_utf8_lossy(bytes).into_owned()))
+    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
+        Ok(Text(lossy(bytes)))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(lossy(bytes).into_owned())))
+    }
+}
+
+/// As `String::from_utf8_lossy`, sooner for what is valid.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }
 
@@ -321,8 +350,8 @@ fn set<T>(slot: &mut T, value: Option<T>) {
     }
 }
 
-fn set_text(slot: &mut String, value: Option<Text>) {
-    set(slot, value.map(|Text(text)| text));
+fn set_text(slot: &mut String, value: Option<Text<'_>>) {
+    set(slot, value.map(|Text(text)| text.into_owned()));
 }
 
 #[cfg(test)]

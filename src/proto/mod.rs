@@ -10,6 +10,7 @@ pub mod encode;
 pub mod error;
 pub mod headers;
 pub mod info;
+mod json;
 pub mod message_trace;
 pub mod op;
 pub mod parse;

@@ -41,7 +41,7 @@ pub(super) fn own_server(options: &ServerOptions, info: &Info) -> OwnServer {
         in_process: false,
     };
     OwnServer {
-        name: info.server_name.clone(),
+        name: info.server_name.to_string(),
         cluster: options.cluster_name.clone(),
         peer: Arc::new(Peer::new(facts, Box::new(NoWire), 0)),
     }

@@ -356,7 +356,7 @@ impl Server {
     /// The server's name.
     #[must_use]
     pub fn name(&self) -> String {
-        self.inner.context.info().server_name.clone()
+        self.inner.context.info().server_name.to_string()
     }
 
     /// What all its clients share.
@@ -556,17 +556,22 @@ fn first_info(options: &ServerOptions, identity: &Identity, address: SocketAddr)
         None => (options.host.clone(), address.port()),
     };
     Info {
-        server_id: identity.id.clone(),
-        server_name: options.name.clone().unwrap_or_else(|| identity.id.clone()),
-        version: COMPATIBLE_VERSION.to_owned(),
+        server_id: identity.id.as_str().into(),
+        server_name: options
+            .name
+            .as_ref()
+            .unwrap_or(&identity.id)
+            .as_str()
+            .into(),
+        version: COMPATIBLE_VERSION.into(),
         proto: 1,
-        go: concat!("midge ", env!("CARGO_PKG_VERSION")).to_owned(),
-        host,
+        go: concat!("midge ", env!("CARGO_PKG_VERSION")).into(),
+        host: host.into(),
         port,
         headers: options.limits.headers,
         max_payload: max_payload_told(&options.limits),
         api_lvl: API_LEVEL,
-        xkey: identity.xkey.clone(),
+        xkey: identity.xkey.as_str().into(),
         ..Info::default()
     }
 }

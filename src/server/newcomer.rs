@@ -1,7 +1,8 @@
 //! A client between its socket and its task.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::hint::black_box;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -20,6 +21,12 @@ use crate::proto::encode;
 use crate::proto::error::ProtocolError;
 use crate::proto::info::Info;
 
+/// For every so many clients, memory for all of them is asked for and given back at once. In all threads but the first the
+/// C library gets memory from the system page by page, with a system call for each; what it was given back it keeps up to
+/// 128 KiB, and of as much it asks the system in another way.
+const CROWD: u64 = 16;
+const CROWD_BYTES: usize = 96 * 1024;
+
 /// Where a client comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin {
@@ -36,6 +43,32 @@ impl Origin {
     /// A peer of a listener for both families may have an IPv4 address in the form of an IPv6 one.
     pub(super) fn of(address: SocketAddr) -> Self {
         Self::Address(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    /// How log lines call the connection of that number from there, whose address reads `ip`.
+    fn label(self, ip: &str, id: u64) -> String {
+        let mut digits = itoa::Buffer::new();
+        let id = digits.format(id);
+        match self {
+            Self::Address(address) => {
+                let mut digits = itoa::Buffer::new();
+                let (open, close) = if address.is_ipv6() {
+                    ("[", "]:")
+                } else {
+                    ("", ":")
+                };
+                [
+                    open,
+                    ip,
+                    close,
+                    digits.format(address.port()),
+                    " - cid:",
+                    id,
+                ]
+                .concat()
+            }
+            Self::UnixUser { .. } | Self::InProcess => format!("{self} - cid:{id}"),
+        }
     }
 }
 
@@ -74,17 +107,17 @@ impl Newcomer {
             String::new()
         };
         let (ip, port, unix_user) = match origin {
-            Origin::Address(address) => (address.ip().to_string(), address.port(), None),
+            Origin::Address(address) => (ip_text(address.ip()), address.port(), None),
             Origin::UnixUser { user, .. } => (String::new(), 0, Some(user)),
             Origin::InProcess => (String::new(), 0, None),
         };
         let facts = Facts {
             id,
+            label: origin.label(&ip, id),
             ip,
             port,
             began: clocks(),
             nonce,
-            label: format!("{origin} - cid:{id}"),
             unix_user,
             in_process: matches!(origin, Origin::InProcess),
         };
@@ -127,6 +160,9 @@ impl Newcomer {
 
     /// Lets it run in a task of its own.
     pub(super) fn run(self, (read, write): (ReadHalf, WriteHalf)) {
+        if self.peer.id().is_multiple_of(CROWD) {
+            drop(black_box(Vec::<u8>::with_capacity(CROWD_BYTES)));
+        }
         let Self {
             server, wire, peer, ..
         } = self;
@@ -173,6 +209,21 @@ impl Newcomer {
     }
 }
 
+/// An address as text, sooner than by way of a formatter where it is of IPv4.
+fn ip_text(ip: IpAddr) -> String {
+    let IpAddr::V4(v4) = ip else {
+        return ip.to_string();
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (place, part) in v4.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(part));
+    }
+    text
+}
+
 /// A challenge for clients that log in with a key: 15 characters of URL-safe base64.
 pub(super) fn nonce() -> String {
     let mut bytes = [0; 11];
@@ -189,4 +240,30 @@ pub(super) fn nonce() -> String {
 )]
 pub(super) fn clocks() -> (SystemTime, Instant) {
     (SystemTime::now(), Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_read_as_addresses_do() {
+        for text in [
+            "127.0.0.1:4222",
+            "0.10.200.255:0",
+            "[::1]:65535",
+            "[fe80::a:1]:7",
+        ] {
+            let address: SocketAddr = text.parse().unwrap();
+            let ip = ip_text(address.ip());
+            assert_eq!(ip, address.ip().to_string());
+            assert_eq!(Origin::of(address).label(&ip, 5), format!("{text} - cid:5"));
+        }
+        let local = Origin::UnixUser {
+            user: 7,
+            process: Some(8),
+        };
+        assert_eq!(local.label("", 9), "unix:7:8 - cid:9");
+        assert_eq!(Origin::InProcess.label("", 9), "in-process - cid:9");
+    }
 }

@@ -227,7 +227,7 @@ impl Inner {
             |text| advertised(text, options),
         );
         self.context.change_info(|info| {
-            info.host = host;
+            info.host = host.into();
             info.port = port;
             info.headers = settings.limits.headers;
             info.max_payload = max_payload_told(&settings.limits);

@@ -17,9 +17,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::account::Account;
+use crate::broker::account::{Account, GLOBAL_ACCOUNT};
 use crate::broker::events::{Event, Observer};
-use crate::broker::peer::Facts;
+use crate::broker::peer::{Facts, Peer};
 use crate::link::internal::{InternalConnection, Message, Outgoing};
 use crate::monitor::Monitor;
 use crate::monitor::stats::ServerStats;
@@ -54,6 +54,10 @@ const MAX_SERVERS: usize = 4096;
 
 /// Letters and digits of a server's id, which begins with `N`: an nkey of a server.
 const SERVER_ID_LENGTH: usize = 56;
+
+/// Where the account of everybody is told of its connections.
+const CONNECTED_TO_GLOBAL: &str = "$SYS.ACCOUNT.$G.CONNECT";
+const DISCONNECTED_FROM_GLOBAL: &str = "$SYS.ACCOUNT.$G.DISCONNECT";
 
 /// How long leaving waits for the announcement of it to be sent.
 const ANNOUNCEMENT_PATIENCE: Duration = Duration::from_millis(500);
@@ -91,6 +95,26 @@ struct Queue {
     questions: mpsc::Sender<Event>,
     /// Bytes of reports of traced messages that wait.
     traced: Arc<AtomicUsize>,
+    /// The account in which events are reported.
+    account: Arc<Account>,
+}
+
+impl Queue {
+    /// Whether nobody listens to the report of an event. Of each connection that comes or goes the system's task would
+    /// have to be woken to find that out.
+    fn is_unheard(&self, event: &Event) -> bool {
+        let subject = match event {
+            Event::Connected(peer) if is_of_everybody(peer) => CONNECTED_TO_GLOBAL,
+            Event::Disconnected(peer, _) if is_of_everybody(peer) => DISCONNECTED_FROM_GLOBAL,
+            Event::Connected(_)
+            | Event::Disconnected(..)
+            | Event::Refused(_)
+            | Event::SlowConsumer(..)
+            | Event::Traced(_)
+            | Event::Request(_) => return false,
+        };
+        !is_wanted_in(&self.account, subject)
+    }
 }
 
 impl fmt::Debug for Queue {
@@ -101,6 +125,9 @@ impl fmt::Debug for Queue {
 
 impl Observer for Queue {
     fn notice(&self, event: Event) {
+        if self.is_unheard(&event) {
+            return;
+        }
         let queue = match event {
             // Clients make as many of these as they like.
             Event::Request(_) | Event::Traced(_) => &self.questions,
@@ -142,6 +169,7 @@ pub(crate) fn start(
         events,
         questions,
         traced: Arc::clone(&traced),
+        account: Arc::clone(monitor.broker().system_account()),
     }));
     let system = System {
         connection: connect(&monitor),
@@ -359,6 +387,11 @@ impl System {
 fn is_server_id(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
     text.len() == SERVER_ID_LENGTH && text.starts_with('N') && text.bytes().all(letter)
+}
+
+/// Whether a connection is in the account whose connections nobody counts.
+fn is_of_everybody(peer: &Peer) -> bool {
+    (peer.introduction()).is_some_and(|introduction| &*introduction.account == GLOBAL_ACCOUNT)
 }
 
 /// Whether anybody but the server's own connection listens to `subject` in an account.

@@ -261,16 +261,16 @@ impl System {
         let info = self.monitor.context.info();
         let cluster = self.monitor.context.topology().cluster;
         let names = [
-            (&filter.server_name, &info.server_name),
+            (filter.server_name.as_str(), &*info.server_name),
             (&filter.host, &info.host),
             (&filter.cluster, &cluster),
         ];
-        let fits = |(wanted, is): (&String, &String)| {
+        let fits = |(wanted, is): (&str, &str)| {
             wanted.is_empty()
                 || if filter.exact_match {
                     wanted == is
                 } else {
-                    is.contains(wanted.as_str())
+                    is.contains(wanted)
                 }
         };
         let options = self.monitor.options();
@@ -373,9 +373,9 @@ impl System {
     fn identity(&self) -> Identity {
         let info = self.monitor.context.info();
         Identity {
-            name: info.server_name.clone(),
-            host: info.host.clone(),
-            id: info.server_id.clone(),
+            name: info.server_name.to_string(),
+            host: info.host.to_string(),
+            id: info.server_id.to_string(),
         }
     }
 

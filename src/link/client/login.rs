@@ -223,23 +223,46 @@ impl Client {
 
 /// How logs call a client: address, number, and what CONNECT told.
 fn label(facts: &Facts, options: &ConnectOptions, login: &Login) -> String {
-    let version = if options.version.is_empty() {
-        String::new()
-    } else {
-        format!("v{}", options.version)
-    };
-    let words = [&version, &options.lang, &options.name];
-    let told: Vec<&str> = words
-        .into_iter()
-        .map(String::as_str)
-        .filter(|word| !word.is_empty())
-        .collect();
+    let mut told = String::new();
+    for (prefix, word) in [
+        ("v", &options.version),
+        ("", &options.lang),
+        ("", &options.name),
+    ] {
+        if !word.is_empty() {
+            let separator = if told.is_empty() { "" } else { ":" };
+            told.extend([separator, prefix, word]);
+        }
+    }
     let mut label = facts.label.clone();
     if !told.is_empty() {
-        label.push_str(&format!(" - {:?}", told.join(":")));
+        push_quoted(&mut label, &told);
     }
     if let Some(user) = &login.user {
-        label.push_str(&format!(" - {:?}", format!("{}/{user}", login.account)));
+        push_quoted(&mut label, &[&login.account, "/", user].concat());
     }
     label
+}
+
+fn push_quoted(label: &mut String, text: &str) {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~' if !matches!(byte, b'"' | b'\\'));
+    if text.bytes().all(plain) {
+        label.extend([" - \"", text, "\""]);
+    } else {
+        label.push_str(&format!(" - {text:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_say_of_themselves_is_quoted() {
+        for text in ["v1.0:rust:a name", "a\"b", "a\\b", "a\nb", "é", "'"] {
+            let mut label = String::from("x");
+            push_quoted(&mut label, text);
+            assert_eq!(label, format!("x - {text:?}"));
+        }
+    }
 }

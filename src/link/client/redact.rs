@@ -57,7 +57,7 @@ fn next_string(text: &str) -> Option<(&str, &str, &str)> {
 /// A field's name can be spelled in other ways, so it is read as CONNECT itself is read.
 fn is_secret(string: &str) -> bool {
     let name: String = serde_json::from_str(string).unwrap_or_default();
-    SECRET_FIELDS.contains(&fold_field_name(&name).as_str())
+    SECRET_FIELDS.contains(&&*fold_field_name(&name))
 }
 
 /// What follows the colon after a field's name; `None` where the string was no name.

@@ -244,18 +244,24 @@ fn nobody_can_connect_before_the_socket_has_its_permissions() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                // A connection that was looked up under this name and made just after the file got its own
-                // is all right: the file has its permissions by then.
-                let connected = UnixStream::connect(&hidden).is_ok() && hidden.exists();
-                reached.fetch_add(usize::from(connected), Ordering::Relaxed);
+                // Whoever gets through under this name must have had the permissions that count in the end.
+                let connected = UnixStream::connect(&hidden).is_ok();
+                let mode = std::fs::metadata(&hidden).map(|file| file.permissions().mode() & 0o777);
+                let early = connected && mode.is_ok_and(|mode| mode != 0o620);
+                reached.fetch_add(usize::from(early), Ordering::Relaxed);
             }
         });
         for _ in 0..50 {
-            let server = Embedded::start(&format!("unix_socket: {path:?}"));
+            let options = format!("unix_socket {{ path: {path:?}, mode: \"0620\" }}");
+            let server = Embedded::start(&options);
             Local::connect(&path);
             server.block_on(server.server.shutdown());
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(reached.into_inner(), 0, "connections under the first name");
+    assert_eq!(
+        reached.into_inner(),
+        0,
+        "connections before the permissions"
+    );
 }

@@ -10,6 +10,10 @@ use std::process::Command;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// Set to whatever, the linker is asked for nothing: for an executable that is to run on a system with an older C library
+/// than the one that builds it.
+const PLAIN: &str = "MIDGE_PLAIN_LINK";
+
 /// Separates flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: char = '\u{1f}';
 
@@ -17,10 +21,12 @@ fn main() -> Outcome<()> {
     let order = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("layout/start.ld");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", order.display());
+    println!("cargo::rerun-if-env-changed={PLAIN}");
     let is_native = env::var("TARGET")? == env::var("HOST")?;
     let is_gnu = env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|environment| environment == "gnu")
         && env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux");
-    if env::var("PROFILE")? != "release" || !is_native || !is_gnu {
+    let is_plain = env::var_os(PLAIN).is_some();
+    if env::var("PROFILE")? != "release" || !is_native || !is_gnu || is_plain {
         return Ok(());
     }
     let wishes = [
@@ -31,16 +37,21 @@ fn main() -> Outcome<()> {
         // A bit per relocation instead of 24 bytes, for glibc 2.36 and later.
         "-Wl,-z,pack-relative-relocs".to_owned(),
     ];
+    let mut granted = Vec::new();
     for argument in wishes {
-        if is_understood(&argument)? {
-            println!("cargo::rustc-link-arg-bins={argument}");
+        granted.push(argument);
+        if !are_understood(&granted)? {
+            granted.pop();
         }
+    }
+    for argument in granted {
+        println!("cargo::rustc-link-arg-bins={argument}");
     }
     Ok(())
 }
 
-/// Whether a program that is linked with this argument, by the linker that will link `midge`, runs.
-fn is_understood(argument: &str) -> Outcome<bool> {
+/// Whether a program that is linked with these arguments, by the linker that will link `midge`, runs.
+fn are_understood(arguments: &[String]) -> Outcome<bool> {
     let directory = env::var("OUT_DIR")?;
     let (source, program) = (
         Path::new(&directory).join("probe.rs"),
@@ -54,6 +65,8 @@ fn is_understood(argument: &str) -> Outcome<bool> {
         compiler.arg(format!("-Clinker={linker}"));
     }
     compiler.arg("-o").arg(&program).arg(&source);
-    let linked = compiler.arg(format!("-Clink-arg={argument}")).output()?;
+    let linked = compiler
+        .args(arguments.iter().map(|one| format!("-Clink-arg={one}")))
+        .output()?;
     Ok(linked.status.success() && Command::new(&program).status().is_ok_and(|it| it.success()))
 }

@@ -4,7 +4,8 @@ mod facts;
 pub mod portrait;
 mod renewal;
 mod responses;
-pub mod slow;
+mod slow;
+pub mod treatment;
 
 use std::fmt;
 use std::io::{self, IoSlice};

@@ -196,6 +196,11 @@ impl<L: Link> Connection<L> {
             if self.peer.take_unreported_overflow() {
                 self.link.overflowed(&self.peer);
             }
+            if self.peer.is_told_the_end() {
+                // Still one of the connections meanwhile: it counts, and is the first to go where memory is short.
+                let drained = drain(&self.peer, &self.wire);
+                let _ = timeout(self.write_deadline, drained).await;
+            }
             if reason == CloseReason::WriteError && self.link.hears_last_words() {
                 self.hear_last_words().await;
             }
@@ -488,14 +493,15 @@ impl<L: Link> Connection<L> {
 
     /// Sends what may still be sent and closes the socket.
     async fn finish(&mut self, reason: CloseReason) {
-        // A slow peer that is told why gets what waits before that, for as long as a write may take.
-        let told = self.peer.is_told_the_end();
-        if reason.flushes() || told {
-            let flush = if told { Duration::MAX } else { CLOSING_FLUSH };
-            let drained = drain(&self.peer, &self.wire);
-            let _ = timeout(flush.min(self.write_deadline), drained).await;
+        if reason.flushes() {
+            let _ = timeout(
+                CLOSING_FLUSH.min(self.write_deadline),
+                drain(&self.peer, &self.wire),
+            )
+            .await;
         }
-        if (reason.flushes() || told) && reason != CloseReason::ClientClosed {
+        let has_last_words = reason.flushes() || self.peer.is_told_the_end();
+        if has_last_words && reason != CloseReason::ClientClosed {
             let wire = &self.wire;
             poll_fn(|context| wire.poll_shutdown(context)).await;
             let reader = &mut self.reader;

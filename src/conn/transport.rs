@@ -137,10 +137,16 @@ impl WriteHalf {
     }
 }
 
+/// A broken socket is an error and no signal: there the runtime has seen to that for all its sockets.
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+
 /// Sends without asking the runtime whether the socket takes bytes, which of a new one it does not know yet: it would have
 /// the greeting wait until it has heard of it. Nothing when the socket takes none: the runtime is to learn of that.
 fn send_now(socket: impl AsFd, bytes: &[u8]) -> Option<io::Result<usize>> {
-    match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+    match rustix::net::send(socket, bytes, SEND_FLAGS) {
         Ok(count) => Some(Ok(count)),
         Err(Errno::AGAIN) => None,
         Err(error) => Some(Err(error.into())),

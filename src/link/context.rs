@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::auth::Authenticator;
 use crate::broker::peer::Peer;
-use crate::broker::peer::slow::SlowTable;
+use crate::broker::peer::treatment::SlowTable;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{Broker, Population};
 use crate::conn::Timeouts;

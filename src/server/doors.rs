@@ -1,9 +1,11 @@
 //! What a server listens on. Doors can be opened and closed while it runs; who came in stays.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::listener::{self, Bindable, Listener};
@@ -114,7 +116,17 @@ struct Door {
     place: Place,
     address: Option<SocketAddr>,
     socket: Weak<TcpListener>,
+    opened: Opened,
+}
+
+/// What lets people in at a door.
+#[derive(Debug)]
+struct Opened {
+    /// Ends it when cancelled.
     closing: CancellationToken,
+    /// Whether another door takes over from it then.
+    has_successor: Arc<AtomicBool>,
+    serving: JoinHandle<()>,
 }
 
 impl Door {
@@ -208,22 +220,30 @@ impl Doors {
         }
     }
 
-    /// Lets people in where it was prepared, and closes the doors that are not wanted any more.
-    pub(super) fn switch(&self, server: &Arc<Inner>, wanted: &[Place], bound: Vec<Bound>) {
+    /// Lets people in where it was prepared, and closes the doors that are not wanted any more: they are closed when what
+    /// is returned has ended.
+    pub(super) fn switch(
+        &self,
+        server: &Arc<Inner>,
+        wanted: &[Place],
+        bound: Vec<Bound>,
+    ) -> Vec<JoinHandle<()>> {
         let mut open = self.lock();
         for door in open.iter_mut() {
             if let Some(new) = bound.iter().find(|new| new.covers(door)) {
                 door.place = new.place.clone().with_port(new.address());
             }
         }
-        open.retain(|door| {
-            let stays = wanted.iter().any(|place| door.is(place));
-            if !stays {
-                door.closing.cancel();
-            }
-            stays
-        });
+        let stays = |door: &mut Door| wanted.iter().any(|place| door.is(place));
+        let closing: Vec<Door> = open.extract_if(.., |door| !stays(door)).collect();
+        for door in &closing {
+            let taken_over = bound.iter().any(|new| new.place.competes_with(&door.place));
+            (door.opened.has_successor).store(taken_over, Ordering::Relaxed);
+            door.opened.closing.cancel();
+        }
         open.extend(bound.into_iter().filter_map(|bound| bound.open(server)));
+        let ends = closing.into_iter().map(|door| door.opened.serving);
+        ends.collect()
     }
 }
 
@@ -251,7 +271,14 @@ impl Bound {
         let everywhere = new.ip().is_unspecified() && new.port() == old.port();
         // Bound to all addresses of IPv6, a socket may or may not be reached over IPv4, as the system has it.
         let certainly = new.is_ipv6() == old.is_ipv6() || self.is_for_both_families();
-        self.place.serves_as(&door.place) && (new == old || everywhere && certainly)
+        let reached = match &self.listener {
+            Listening::Open(_) => new == old,
+            // One of two sockets at the same address is enough.
+            Listening::Clients(_) | Listening::Unix(_) | Listening::Monitoring(_) => {
+                new != old && everywhere && certainly
+            }
+        };
+        reached && self.place.serves_as(&door.place)
     }
 
     /// Whether it is asked for by the name that listens on all addresses of both families.
@@ -264,7 +291,7 @@ impl Bound {
 
     fn open(self, server: &Arc<Inner>) -> Option<Door> {
         let Self { place, listener } = self;
-        let (address, socket, closing) = match listener {
+        let (address, socket, opened) = match listener {
             Listening::Clients(listener) => accept(listener, server),
             Listening::Unix(hidden) => match hidden.appear() {
                 Ok(socket) => accept(Listener::Unix(socket), server),
@@ -276,10 +303,14 @@ impl Bound {
             Listening::Monitoring(listener) => {
                 let closing = server.stopping.child_token();
                 let socket = Arc::downgrade(listener.socket());
-                let door = (Some(listener.address()), socket, closing.clone());
+                let address = Some(listener.address());
                 let secured = matches!(place, Place::Monitoring { secured: true, .. });
-                server.serve_monitoring(listener, secured, closing);
-                door
+                let opened = Opened {
+                    closing: closing.clone(),
+                    has_successor: Arc::default(),
+                    serving: server.serve_monitoring(listener, secured, closing),
+                };
+                (address, socket, opened)
             }
             Listening::Open(_) => return None,
         };
@@ -287,21 +318,30 @@ impl Bound {
             place: place.with_port(address),
             address,
             socket,
-            closing,
+            opened,
         })
     }
 }
 
-/// Lets clients in; where they come in, and what ends it.
+/// Lets clients in; where they come in, and how.
 fn accept(
     listener: Listener,
     server: &Arc<Inner>,
-) -> (Option<SocketAddr>, Weak<TcpListener>, CancellationToken) {
+) -> (Option<SocketAddr>, Weak<TcpListener>, Opened) {
     let closing = server.closing_listeners.child_token();
-    let door = (listener.address(), listener.socket(), closing.clone());
-    let accepting = listener.accept(Arc::clone(server), closing);
-    server.listeners.spawn(accepting);
-    door
+    let has_successor: Arc<AtomicBool> = Arc::default();
+    let (address, socket) = (listener.address(), listener.socket());
+    let accepting = listener.accept(
+        Arc::clone(server),
+        closing.clone(),
+        Arc::clone(&has_successor),
+    );
+    let opened = Opened {
+        closing,
+        has_successor,
+        serving: server.listeners.spawn(accepting),
+    };
+    (address, socket, opened)
 }
 
 /// Of the addresses that a place is open at the one that holds the others.

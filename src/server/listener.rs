@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ const IN_A_ROW: usize = 8;
 /// Connections that the system completes before they are accepted; it may allow fewer.
 const BACKLOG: u32 = 4096;
 
-/// How long a listener that closes still takes clients. Those whose handshake with the system is under way when another
-/// listener takes over the port, which is a matter of a round trip, would be thrown out otherwise.
+/// How long a listener from which another one takes over still takes clients. Those whose handshake with the system is under
+/// way at that moment, which is a matter of a round trip, would be thrown out otherwise.
 const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// A bound listener for clients.
@@ -60,14 +61,19 @@ impl Listener {
         }
     }
 
-    /// Accepts clients until the listener is to close.
-    pub(super) async fn accept(self, server: Arc<Inner>, closing: CancellationToken) {
+    /// Accepts clients until the listener is to close, and a little longer if it has a successor then.
+    pub(super) async fn accept(
+        self,
+        server: Arc<Inner>,
+        closing: CancellationToken,
+        has_successor: Arc<AtomicBool>,
+    ) {
         let mut pause = FIRST_PAUSE;
         let mut in_a_row = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = closing.cancelled() => return self.accept_waiting(&server).await,
+                () = closing.cancelled() => break,
                 accepted = self.next() => accepted,
             };
             match accepted {
@@ -86,10 +92,13 @@ impl Listener {
                 }
             }
         }
+        if has_successor.load(Ordering::Relaxed) {
+            self.accept_waiting(&server).await;
+        }
     }
 
-    /// Takes those who came in time for a listener that moves, whom its end would throw out.
-    async fn accept_waiting(self, server: &Arc<Inner>) {
+    /// Takes those who came in time, whom the end of the listener would throw out.
+    async fn accept_waiting(&self, server: &Arc<Inner>) {
         let last_call = sleep(LAST_CALL);
         tokio::pin!(last_call);
         loop {
@@ -101,7 +110,7 @@ impl Listener {
             };
             match accepted {
                 Ok(accepted) => accepted.serve(server),
-                Err(_) => return,
+                Err(_) => sleep(FIRST_PAUSE).await,
             }
         }
     }

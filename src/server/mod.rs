@@ -25,13 +25,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::broker::close::CloseReason;
 use crate::broker::peer::Facts;
-use crate::broker::peer::slow::SlowTable;
+use crate::broker::peer::treatment::SlowTable;
 use crate::broker::rate::RateTable;
 use crate::broker::registry::{AccountSettings, Broker};
 use crate::broker::sharing::OwnServer;
@@ -286,7 +287,7 @@ impl Server {
             inner.start_gate().map_err(StartError::Handshakes)?;
         }
         inner.put_tls(options.tls);
-        inner.doors.switch(inner, &places, bound);
+        let _nothing_closes = inner.doors.switch(inner, &places, bound);
         inner
             .connections
             .spawn(accounts::forget_late_requests(Arc::clone(inner)));
@@ -430,10 +431,10 @@ impl Inner {
         listener: HttpListener,
         secured: bool,
         closing: CancellationToken,
-    ) {
+    ) -> JoinHandle<()> {
         let monitor = Arc::clone(&self.monitor);
         let secured = secured.then(|| self.monitoring_security());
-        tokio::spawn(listener.serve(monitor, secured, closing));
+        tokio::spawn(listener.serve(monitor, secured, closing))
     }
 
     /// What handshakes of monitoring are made with, whenever one begins.

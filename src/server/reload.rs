@@ -82,17 +82,18 @@ impl Server {
         Ok(changes)
     }
 
-    /// Makes another configuration ready, once the one that was made ready before it is in force or dropped.
+    /// Makes another configuration ready. It waits until the one that was made ready before it is in force or dropped, so
+    /// nobody may ask for a second one while holding the first.
     ///
     /// # Errors
     /// Why it cannot be put in force; nothing has changed then.
     pub async fn prepare_reload(&self, options: &Options) -> Result<PreparedReload, String> {
         let inner = &self.inner;
+        let turn = Arc::clone(&inner.reloads).acquire_owned().await;
+        let turn = turn.map_err(|error| error.to_string())?;
         if inner.closing_listeners.is_cancelled() {
             return Err("the server is about to end".to_owned());
         }
-        let turn = Arc::clone(&inner.reloads).acquire_owned().await;
-        let turn = turn.map_err(|error| error.to_string())?;
         let changes = changes(&inner.monitor.options(), options);
         refuse_fixed(&changes)?;
         super::settings::check_monitoring(options)?;
@@ -148,7 +149,7 @@ impl Server {
         let most = settings.limits.max_connections;
         let before = inner.context.replace_settings(settings);
         inner.close_excess(most);
-        inner.doors.switch(inner, &places, bound);
+        let closing = inner.doors.switch(inner, &places, bound);
         if let (Some(links), Some(cluster)) = (&inner.cluster, cluster) {
             let advertise = options.client_advertise.as_deref();
             let advertise = advertise.map(|text| advertised(text, &options));
@@ -162,6 +163,10 @@ impl Server {
             }
         };
         let _ = tokio::time::timeout(PATIENCE, taken_over).await;
+        for door in closing {
+            // The next reload may want its address again.
+            let _ = door.await;
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::auth::{
     SubjectRules, UserIdentity, UserRules,
 };
 use crate::broker::account::SYSTEM_ACCOUNT;
-use crate::broker::peer::slow::{Choices, SlowPolicy, SlowTable};
+use crate::broker::peer::treatment::{Choices, SlowPolicy, SlowTable};
 use crate::broker::rate::{Rate, RateLimit, RateTable};
 use crate::cluster::ClusterOptions;
 use crate::config::Options;

@@ -25,14 +25,16 @@ pub(super) async fn keep_within_budget(server: Arc<Inner>) {
     }
 }
 
-/// Cuts off those for whom most waits and who make the least progress, as many as it takes. Links to other
-/// servers are left alone: everybody behind them would lose messages.
+/// Cuts off those for whom most waits and who make the least progress, as many as it takes; before them, whoever has been
+/// cut off already and only gets the rest. Links to other servers are left alone: everybody behind them would lose messages.
 fn shed(server: &Inner) {
     let broker = &server.context.broker;
     let mut slow: Vec<(usize, usize, Arc<Peer>)> = Vec::new();
     for peer in broker.peers() {
         let (pending, responds) = peer.backlog();
-        if pending > 0 && peer.condition().closing.is_none() {
+        if peer.is_told_the_end() {
+            peer.close(CloseReason::MemoryBudgetExceeded);
+        } else if pending > 0 && peer.condition().closing.is_none() {
             let weight = if responds { 1 } else { UNRESPONSIVE_WEIGHT };
             slow.push((pending.saturating_mul(weight), pending, peer));
         }

@@ -138,3 +138,32 @@ impl Drop for BoundSocket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream as BlockingStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_can_connect_before_the_socket_has_its_permissions() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("midge.sock");
+        let options = UnixSocket {
+            path: path.clone(),
+            mode: 0o620,
+            owner: None,
+            group: None,
+        };
+        let hidden = bind(&options, false).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&hidden.file.0), 0o620);
+        let refused = BlockingStream::connect(&hidden.file.0).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(!path.exists());
+        let socket = hidden.appear().unwrap();
+        assert_eq!(mode(&path), 0o620);
+        let (accepted, connected) = tokio::join!(socket.accept(), UnixStream::connect(&path));
+        assert!(accepted.is_ok() && connected.is_ok());
+    }
+}

@@ -94,6 +94,27 @@ fn a_listener_takes_over_its_own_port_without_a_gap() {
 }
 
 #[test]
+fn a_move_can_be_undone_at_once() {
+    let server = Process::start_where_it_says("listen: \"127.0.0.1:-1\"");
+    let port = server.address.port();
+    let path = server.directory().join("clients.sock");
+    let at = |host: &str, port: u16| format!("listen: \"{host}:{port}\"");
+    let both = format!("{}\nunix_socket: {path:?}", at("127.0.0.1", port));
+    for _ in 0..3 {
+        // Nobody else can take the port meanwhile.
+        server.reloaded(&at("0.0.0.0", port));
+        assert!(greeting(&path).is_none());
+        server.reloaded(&both);
+        Client::quiet(server.address).ping();
+        assert!(greeting(&path).is_some());
+        server.reloaded(&at("0.0.0.0", port));
+        server.reloaded(&at("127.0.0.1", port));
+        Client::quiet(server.address).ping();
+        assert!(!path.exists());
+    }
+}
+
+#[test]
 fn a_listener_that_cannot_be_had_changes_nothing() {
     let blocked = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = blocked.local_addr().unwrap();

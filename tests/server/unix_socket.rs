@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Signal, getuid};
 
 use super::client::{Client, PATIENCE, QUIET, eventually, info};
-use super::midge::{Embedded, Process};
+use super::midge::Process;
 
 /// A place for a socket, and the directory around it.
 fn place() -> (tempfile::TempDir, PathBuf) {
@@ -230,38 +230,4 @@ fn it_can_be_the_only_listener() {
     assert!(lines.any(|line| line.contains("Server Exiting")));
     child.0.wait().unwrap();
     eventually("the file to go", || !path.exists());
-}
-
-#[test]
-fn nobody_can_connect_before_the_socket_has_its_permissions() {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-    let (directory, path) = place();
-    let hidden = directory
-        .path()
-        .join(format!(".midge.sock.{}", std::process::id()));
-    let (done, reached) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                // Whoever gets through under this name must have had the permissions that count in the end.
-                let connected = UnixStream::connect(&hidden).is_ok();
-                let mode = std::fs::metadata(&hidden).map(|file| file.permissions().mode() & 0o777);
-                let early = connected && mode.is_ok_and(|mode| mode != 0o620);
-                reached.fetch_add(usize::from(early), Ordering::Relaxed);
-            }
-        });
-        for _ in 0..50 {
-            let options = format!("unix_socket {{ path: {path:?}, mode: \"0620\" }}");
-            let server = Embedded::start(&options);
-            Local::connect(&path);
-            server.block_on(server.server.shutdown());
-        }
-        done.store(true, Ordering::Relaxed);
-    });
-    assert_eq!(
-        reached.into_inner(),
-        0,
-        "connections before the permissions"
-    );
 }

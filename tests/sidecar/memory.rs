@@ -77,6 +77,37 @@ fn the_slowest_are_cut_first_and_the_others_lose_nothing() {
     eventually("nothing that waits", || budget.used() == 0);
 }
 
+/// What they are still sent is for their comfort alone.
+#[test]
+fn those_that_were_cut_already_and_told_so_go_before_all_others() {
+    let server = Embedded::start(
+        "memory_budget: 16MB\nmax_pending: 6MB\nwrite_deadline: 60s\nno_auth_user: u
+        accounts { A { users: [{user: u, password: p}], slow_consumer_error: true } }",
+    );
+    let (budget, stats) = (&server.broker().budget, &server.broker().stats);
+    let mut publisher = Client::quiet(server.address);
+    let payload = vec![b'x'; 100 * KIB];
+    let mut told = Vec::new();
+    for subject in ["one", "two"] {
+        told.push(dead(server.address, &format!("{subject} 1")));
+        eventually("the end of a slow consumer", || {
+            publisher.publish(subject, &payload);
+            publisher.ping();
+            stats.slow_consumers.get() == told.len() as u64
+        });
+    }
+    let held = budget.used();
+    assert!(held > 11 * MIB && server.broker().connection_count() == 3);
+    let mut slow = dead(server.address, "three 1");
+    eventually("memory that was short", || {
+        publisher.publish("three", &payload);
+        publisher.ping();
+        budget.used() < held
+    });
+    assert_eq!((budget.shed.get(), stats.slow_consumers.get()), (0, 2));
+    assert_eq!(slow.message().body.len(), payload.len());
+}
+
 #[test]
 fn the_budget_can_be_seen_and_changed() {
     let server = Process::start("memory_budget: 64MB\nhttp: \"127.0.0.1:-1\"");

@@ -434,7 +434,8 @@ impl Inner {
     ) -> JoinHandle<()> {
         let monitor = Arc::clone(&self.monitor);
         let secured = secured.then(|| self.monitoring_security());
-        tokio::spawn(listener.serve(monitor, secured, closing))
+        self.connections
+            .spawn(listener.serve(monitor, secured, closing))
     }
 
     /// What handshakes of monitoring are made with, whenever one begins.
